@@ -1,0 +1,325 @@
+# Copyright: (c) 2026, wgsd.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Configuration files: YAML in, typed settings out, every error with its line and field."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import typing as t
+
+from .errors import UsageError
+from .keys import PublicKey
+from .model import Endpoint, parse_network
+from .names import check_label, check_zone
+from .thirdparty import yaml
+
+DNS_PORT = 53
+DEFAULT_KEEPALIVE = 25
+DEFAULT_STATE_DIR = pathlib.Path("/var/lib/wgsd")
+#: IFNAMSIZ - 1: the longest interface name that Linux takes.
+INTERFACE_NAME_MAX = 15
+
+T = t.TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True)
+class SelfSettings:
+    """How the registry's own device is served.
+
+    Attributes:
+        endpoint: None for the address that a query came in on and the device's listen port.
+        allowed_ips: The registry's own allowed IPs as CIDR blocks.
+    """
+
+    endpoint: Endpoint | None = None
+    allowed_ips: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class ZoneSettings:
+    """One zone and the device that it describes.
+
+    Attributes:
+        zone: Absolute, lower case.
+        own: How the registry itself is served; None for not at all.
+        names: Friendly names of keys, lower case.
+        allow_query: CIDR blocks; None for whoever reaches a tunnel address.
+        allow_transfer: CIDR blocks; None for whoever reaches a tunnel address.
+    """
+
+    zone: str
+    device: str
+    own: SelfSettings | None = None
+    names: t.Mapping[PublicKey, str] = dataclasses.field(default_factory=dict)
+    allow_query: tuple[str, ...] | None = None
+    allow_transfer: tuple[str, ...] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class ResponderSettings:
+    """What ``wgsd responder`` runs on.
+
+    Attributes:
+        listen: Addresses to serve on; empty for port 53 on the zones' tunnel addresses. The
+            unspecified address stands for all.
+    """
+
+    zones: tuple[ZoneSettings, ...]
+    listen: tuple[Endpoint, ...] = ()
+    state_dir: pathlib.Path = DEFAULT_STATE_DIR
+
+
+@dataclasses.dataclass(frozen=True)
+class ClientSettings:
+    """What ``wgsd client`` runs on.
+
+    Attributes:
+        registries: DNS servers of the zone, asked in this order.
+        keepalive: Seconds between keepalives to peers that the client connects, 0 for none.
+    """
+
+    interface: str
+    zone: str
+    registries: tuple[Endpoint, ...]
+    keepalive: int = DEFAULT_KEEPALIVE
+
+
+def load_responder(path: pathlib.Path) -> ResponderSettings:
+    """Read the configuration of the responder.
+
+    Raises:
+        UsageError: the file cannot be read or a field is wrong; the message has file and line.
+    """
+    top = _read(path)
+    top.only("listen", "zones", "state_dir")
+    zones_field = top.required("zones")
+    zones: list[ZoneSettings] = []
+    for item in zones_field.items(at_least=1):
+        zone = _zone(item)
+        if zone.zone in [other.zone for other in zones]:
+            item.required("zone").fail(
+                f"zone {zone.zone} is already there", "give each zone one entry"
+            )
+        zones.append(zone)
+    return ResponderSettings(
+        zones=tuple(zones),
+        listen=top.optional("listen", lambda f: f.each(_listen_address), ()),
+        state_dir=top.optional("state_dir", _absolute_path, DEFAULT_STATE_DIR),
+    )
+
+
+def load_client(path: pathlib.Path) -> ClientSettings:
+    """Read the configuration of the client.
+
+    Raises:
+        UsageError: the file cannot be read or a field is wrong; the message has file and line.
+    """
+    top = _read(path)
+    top.only("interface", "zone", "registries", "keepalive")
+    return ClientSettings(
+        interface=top.required("interface").parsed(check_interface),
+        zone=top.required("zone").parsed(check_zone),
+        registries=top.required("registries").each(lambda f: f.parsed(server_address), at_least=1),
+        keepalive=top.optional(
+            "keepalive", lambda f: f.number(0, PERSISTENT_KEEPALIVE_MAX), DEFAULT_KEEPALIVE
+        ),
+    )
+
+
+#: The field is 16 bits wide.
+PERSISTENT_KEEPALIVE_MAX = 65535
+
+
+def server_address(text: str) -> Endpoint:
+    """Parse a DNS server as ``ADDRESS`` or ``ADDRESS:PORT``; the port defaults to 53.
+
+    Raises:
+        UsageError: not such an address.
+    """
+    return Endpoint.parse(text, default_port=DNS_PORT)
+
+
+def check_interface(name: str) -> str:
+    """Return *name* if Linux would take it for an interface.
+
+    Raises:
+        UsageError: it would not.
+    """
+    if not name or len(name) > INTERFACE_NAME_MAX or name in (".", ".."):
+        raise UsageError(
+            f"{name!r} cannot be an interface", f"give 1 to {INTERFACE_NAME_MAX} characters"
+        )
+    if any(c.isspace() or c in "/:" for c in name):
+        raise UsageError(f"{name!r} cannot be an interface", "leave out spaces, '/' and ':'")
+    return name
+
+
+def _zone(field: Field) -> ZoneSettings:
+    field.only("zone", "device", "self", "names", "allow_query", "allow_transfer")
+    return ZoneSettings(
+        zone=field.required("zone").parsed(check_zone),
+        device=field.required("device").parsed(check_interface),
+        own=field.optional("self", _self, None),
+        names=field.optional("names", _names, {}),
+        allow_query=field.optional("allow_query", _networks, None),
+        allow_transfer=field.optional("allow_transfer", _networks, None),
+    )
+
+
+def _self(field: Field) -> SelfSettings | None:
+    if field.is_bool():
+        return SelfSettings() if field.boolean() else None
+    field.only("endpoint", "allowed_ips")
+    return SelfSettings(
+        endpoint=field.optional("endpoint", lambda f: f.parsed(Endpoint.parse), None),
+        allowed_ips=field.optional("allowed_ips", _networks, ()),
+    )
+
+
+def _networks(field: Field) -> tuple[str, ...]:
+    return field.each(lambda f: f.parsed(parse_network))
+
+
+def _names(field: Field) -> dict[PublicKey, str]:
+    names: dict[PublicKey, str] = {}
+    for key_text, value in field.entries():
+        key = value.parse_with(PublicKey.from_base64, key_text)
+        name = value.parsed(check_label)
+        if name in names.values():
+            value.fail(f"the name {name} is given twice", "give each peer a name of its own")
+        names[key] = name
+    return names
+
+
+def _listen_address(field: Field) -> Endpoint:
+    text = field.text()
+    for wildcard in ("0.0.0.0", "[::]", "::"):
+        if text == wildcard:
+            return Endpoint(wildcard.strip("[]"), DNS_PORT)
+        if text.startswith(wildcard + ":") and wildcard != "::":
+            # Only the port needs a check; any unicast address lends itself to that.
+            port = field.parse_with(Endpoint.parse, "192.0.2.1" + text[len(wildcard) :]).port
+            return Endpoint(wildcard.strip("[]"), port)
+    return field.parse_with(server_address, text)
+
+
+def _absolute_path(field: Field) -> pathlib.Path:
+    path = pathlib.Path(field.text())
+    if not path.is_absolute():
+        field.fail(f"{str(path)!r} is not absolute", "start it with '/'")
+    return path
+
+
+def _read(path: pathlib.Path) -> Field:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else exc
+        raise UsageError(f"{path}: cannot be read: {reason}", "check its path and mode") from None
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError as exc:
+        mark = getattr(exc, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        problem = getattr(exc, "problem", None) or exc
+        raise UsageError(f"{where}: not valid YAML: {problem}", "mend the line") from None
+    if node is None:
+        raise UsageError(f"{path}: the file is empty", "see docs/configuration.md for an example")
+    return Field(path, "", node)
+
+
+class Field:
+    """One node of the YAML tree that knows its file, line and path (``zones[0].self``)."""
+
+    def __init__(self, path: pathlib.Path, name: str, node: yaml.Node) -> None:
+        self._path = path
+        self._name = name
+        self._node = node
+
+    def fail(self, message: str, remedy: str = "") -> t.NoReturn:
+        """Raise a `UsageError` that names file, line and field."""
+        line = self._node.start_mark.line + 1
+        field = f"field {self._name}: " if self._name else ""
+        raise UsageError(f"{self._path}:{line}: {field}{message}", remedy)
+
+    def parse_with(self, parse: t.Callable[[str], T], text: str) -> T:
+        """Return ``parse(text)``, with this field named in the error."""
+        try:
+            return parse(text)
+        except UsageError as exc:
+            self.fail(exc.message, exc.remedy)
+
+    def parsed(self, parse: t.Callable[[str], T]) -> T:
+        """Return this field's text through *parse*."""
+        return self.parse_with(parse, self.text())
+
+    def text(self) -> str:
+        """Return a scalar as it is written; a bare number counts as text."""
+        if not isinstance(self._node, yaml.ScalarNode) or self._node.tag.endswith(":null"):
+            self.fail("a text is expected here")
+        return str(self._node.value)
+
+    def number(self, low: int, high: int) -> int:
+        """Return an integer within *low*..*high*."""
+        text = self.text()
+        if not (text.isascii() and text.isdigit() and low <= int(text) <= high):
+            self.fail(f"{text!r} is not a number from {low} to {high}")
+        return int(text)
+
+    def is_bool(self) -> bool:
+        """Whether the field is ``true`` or ``false``."""
+        return bool(self._node.tag == "tag:yaml.org,2002:bool")
+
+    def boolean(self) -> bool:
+        """Return a boolean, spelled as YAML 1.1 allows."""
+        return str(self._node.value).lower() in ("true", "yes", "on")
+
+    def items(self, at_least: int = 0) -> list[Field]:
+        """Return the fields of a sequence."""
+        if not isinstance(self._node, yaml.SequenceNode):
+            self.fail("a list is expected here", "write each item on a line that starts with '- '")
+        if len(self._node.value) < at_least:
+            self.fail("the list is empty", f"give at least {at_least}")
+        return [
+            Field(self._path, f"{self._name}[{i}]", node) for i, node in enumerate(self._node.value)
+        ]
+
+    def each(self, parse: t.Callable[[Field], T], at_least: int = 0) -> tuple[T, ...]:
+        """Return the fields of a sequence, each through *parse*."""
+        return tuple(parse(item) for item in self.items(at_least))
+
+    def entries(self) -> list[tuple[str, Field]]:
+        """Return the keys of a mapping and their fields; a key that comes twice is an error."""
+        if not isinstance(self._node, yaml.MappingNode):
+            self.fail("a mapping is expected here", "write it as 'key: value'")
+        found: dict[str, Field] = {}
+        for key_node, value_node in self._node.value:
+            key = str(key_node.value)
+            name = f"{self._name}.{key}" if self._name else key
+            if key in found:
+                Field(self._path, name, key_node).fail("is given twice", "remove one of them")
+            found[key] = Field(self._path, name, value_node)
+        return list(found.items())
+
+    def only(self, *known: str) -> None:
+        """Refuse keys that are not in *known*."""
+        for key, field in self.entries():
+            if key not in known:
+                field.fail("unknown key", f"known here: {', '.join(known)}")
+
+    def required(self, key: str) -> Field:
+        """Return the field of *key*, which must be there."""
+        for name, field in self.entries():
+            if name == key:
+                return field
+        self.fail(f"{key} is missing", f"add '{key}:'")
+
+    def optional(self, key: str, parse: t.Callable[[Field], T], default: T) -> T:
+        """Return the field of *key* through *parse*, or *default* if it is not there."""
+        for name, field in self.entries():
+            if name == key:
+                return parse(field)
+        return default

@@ -1,0 +1,55 @@
+# Copyright: (c) 2026, wgsd.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a WireGuard device can do, whichever way it is reached."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ..model import Device, PeerChange
+
+
+class Backend(t.Protocol):
+    """One WireGuard device. Not safe for use by several threads at once."""
+
+    #: "kernel" or "userspace", for people to read.
+    kind: str
+
+    def read(self) -> Device:
+        """Take a snapshot.
+
+        Raises:
+            NoDeviceError: the device is gone.
+            DeviceError: it cannot be read (rights, protocol).
+        """
+
+    def apply(self, changes: t.Sequence[PeerChange]) -> None:
+        """Change peers, all in one device operation where the message size allows.
+
+        Raises:
+            NoDeviceError: the device is gone.
+            DeviceError: the device refused; names the peer where that is known.
+        """
+
+    def configure(
+        self,
+        *,
+        private_key: bytes | None = None,
+        listen_port: int | None = None,
+        fwmark: int | None = None,
+    ) -> None:
+        """Change the interface itself; None leaves a setting, fwmark 0 clears it.
+
+        Raises:
+            NoDeviceError: the device is gone.
+            DeviceError: the device refused.
+        """
+
+    def close(self) -> None:
+        """Free the sockets."""
+
+    def __enter__(self) -> Backend: ...
+
+    def __exit__(self, *exc: object) -> None: ...

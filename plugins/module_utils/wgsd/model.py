@@ -1,0 +1,183 @@
+# Copyright: (c) 2026, wgsd.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the engine knows of the world: endpoints, peers, device snapshots, directory records."""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+import typing as t
+
+from .errors import UsageError
+from .keys import PublicKey
+
+PORT_MAX = 65535
+#: WireGuard gives a session up 180 s after its handshake (REJECT_AFTER_TIME, protocol section 6.1).
+REJECT_AFTER_TIME = 180.0
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class Endpoint:
+    """A UDP address: literal IP address, port, and scope (interface index) if link-local."""
+
+    address: str
+    port: int
+    scope_id: int = 0
+
+    @classmethod
+    def make(cls, address: str, port: int, scope_id: int = 0) -> Endpoint:
+        """Check the parts and make an endpoint that packets can be sent to.
+
+        Raises:
+            UsageError: the address is not a unicast literal or the port is not 1..65535.
+        """
+        try:
+            ip = ipaddress.ip_address(address)
+        except ValueError:
+            raise UsageError(
+                f"{address!r} is not an IP address", "give a literal IPv4 or IPv6 address"
+            ) from None
+        if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped:
+            ip = ip.ipv4_mapped
+        if ip.is_unspecified or ip.is_multicast or str(ip) == "255.255.255.255":
+            raise UsageError(f"{address} is not an address that packets can be sent to")
+        if not 1 <= port <= PORT_MAX:
+            raise UsageError(f"port {port} is out of range", f"give a port from 1 to {PORT_MAX}")
+        return cls(str(ip), port, scope_id)
+
+    @classmethod
+    def parse(cls, text: str, default_port: int | None = None) -> Endpoint:
+        """Parse ``192.0.2.1:51820`` or ``[2001:db8::1]:51820``.
+
+        Args:
+            text: The endpoint; with *default_port* the port may be left out, and then an IPv6
+                address may stand without brackets.
+            default_port: The port of an endpoint that names none.
+
+        Raises:
+            UsageError: *text* is not an endpoint.
+        """
+        address, port_text = _split_host_port(text.strip())
+        if port_text is None:
+            if default_port is None:
+                raise UsageError(f"{text!r} has no port", "write it as ADDRESS:PORT")
+            return cls.make(address, default_port)
+        if not (port_text.isascii() and port_text.isdigit()):
+            raise UsageError(f"{text!r}: {port_text!r} is not a port number")
+        return cls.make(address, int(port_text))
+
+    @property
+    def is_ipv6(self) -> bool:
+        """Whether the address is IPv6."""
+        return ":" in self.address
+
+    @property
+    def host(self) -> str:
+        """The address with its scope (``fe80::1%2``) if it has one."""
+        return f"{self.address}%{self.scope_id}" if self.scope_id else self.address
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if self.is_ipv6 else f"{self.host}:{self.port}"
+
+
+def _split_host_port(text: str) -> tuple[str, str | None]:
+    if text.startswith("["):
+        address, bracket, rest = text[1:].partition("]")
+        if not bracket or (rest and not rest.startswith(":")):
+            raise UsageError(f"{text!r} is not an endpoint", "write IPv6 as [ADDRESS]:PORT")
+        return address, rest[1:] if rest else None
+    if text.count(":") == 1:
+        address, _colon, port = text.partition(":")
+        return address, port
+    return text, None
+
+
+def parse_network(text: str) -> str:
+    """Return *text* as a canonical CIDR block (``10.0.0.1`` becomes ``10.0.0.1/32``).
+
+    Raises:
+        UsageError: not an address or block, or one with host bits set.
+    """
+    try:
+        return str(ipaddress.ip_network(text.strip()))
+    except ValueError as exc:
+        raise UsageError(
+            f"{text!r} is not a network ({exc})", "write it as ADDRESS/LENGTH"
+        ) from None
+
+
+@dataclasses.dataclass(frozen=True)
+class Peer:
+    """One peer of a device as the device reports it.
+
+    Attributes:
+        last_handshake: Seconds since the epoch, 0.0 if there never was one.
+        rx_bytes: Bytes received in all, as the device counts them.
+        tx_bytes: Bytes sent in all.
+        persistent_keepalive: Seconds between keepalives, 0 for none.
+        preshared_key: 32 bytes, or None; never printed.
+    """
+
+    public_key: PublicKey
+    endpoint: Endpoint | None = None
+    allowed_ips: tuple[str, ...] = ()
+    last_handshake: float = 0.0
+    rx_bytes: int = 0
+    tx_bytes: int = 0
+    persistent_keepalive: int = 0
+    preshared_key: bytes | None = dataclasses.field(default=None, repr=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class Device:
+    """A snapshot of a WireGuard device, taken in one read.
+
+    Attributes:
+        public_key: None while the device has no private key.
+        fwmark: 0 for none.
+    """
+
+    name: str
+    public_key: PublicKey | None
+    listen_port: int
+    fwmark: int
+    peers: t.Mapping[PublicKey, Peer]
+
+
+@dataclasses.dataclass(frozen=True)
+class PeerChange:
+    """A change of one peer. A field that is None is left as the device has it.
+
+    Attributes:
+        remove: Remove the peer; the other fields are not used.
+        fresh: Remove the peer and add it again in the same operation. Its session and its
+            handshake timers go with it, so the device sends an initiation at once. The other
+            fields must then describe the whole peer.
+        create: Add the peer if the device does not have it; else such a change is ignored.
+        preshared_key: 32 bytes; 32 zero bytes take the key away. Never printed.
+    """
+
+    public_key: PublicKey
+    endpoint: Endpoint | None = None
+    persistent_keepalive: int | None = None
+    allowed_ips: tuple[str, ...] | None = None
+    preshared_key: bytes | None = dataclasses.field(default=None, repr=False)
+    remove: bool = False
+    fresh: bool = False
+    create: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class PeerRecord:
+    """One peer as the directory (the zone) describes it.
+
+    Attributes:
+        name: The friendly name, if the zone tells one.
+    """
+
+    public_key: PublicKey
+    endpoint: Endpoint
+    allowed_ips: tuple[str, ...] = ()
+    name: str | None = None

@@ -1,0 +1,82 @@
+# Copyright: (c) 2026, wgsd.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The only place where the engine imports libraries that are not Python's own.
+
+Ansible imports ``module_utils`` on hosts that may not have them yet. A missing library is then
+replaced by an object that raises `DependencyError`, with the Debian package to install, on its
+first use. So nothing of these libraries may be used while a module is being imported.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from .errors import DependencyError
+
+if t.TYPE_CHECKING:
+    import dns
+    import dns.asyncquery
+    import dns.edns
+    import dns.exception
+    import dns.flags
+    import dns.message
+    import dns.name
+    import dns.opcode
+    import dns.query
+    import dns.rcode
+    import dns.rdata
+    import dns.rdataclass
+    import dns.rdataset
+    import dns.rdatatype
+    import dns.rrset
+    import pyroute2
+    import pyroute2.netlink.generic.wireguard
+    import yaml
+else:
+
+    class _Missing:
+        """Stands in for a library that is not installed."""
+
+        def __init__(self, library: str, package: str, reason: ImportError) -> None:
+            self._text = (library, package, reason)
+
+        def __getattr__(self, name: str) -> t.NoReturn:
+            library, package, reason = self._text
+            raise DependencyError(
+                f"the Python library {library} cannot be imported ({reason})",
+                f"install it, on Debian with: apt install {package}",
+            )
+
+    try:
+        import dns
+        import dns.asyncquery
+        import dns.edns
+        import dns.exception
+        import dns.flags
+        import dns.message
+        import dns.name
+        import dns.opcode
+        import dns.query
+        import dns.rcode
+        import dns.rdata
+        import dns.rdataclass
+        import dns.rdataset
+        import dns.rdatatype
+        import dns.rrset
+    except ImportError as exc:
+        dns = _Missing("dnspython", "python3-dnspython", exc)
+
+    try:
+        import pyroute2
+        import pyroute2.netlink.generic.wireguard
+    except ImportError as exc:
+        pyroute2 = _Missing("pyroute2", "python3-pyroute2", exc)
+
+    try:
+        import yaml
+    except ImportError as exc:
+        yaml = _Missing("PyYAML", "python3-yaml", exc)
+
+__all__ = ["dns", "pyroute2", "yaml"]
