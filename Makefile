@@ -1,0 +1,73 @@
+# Copyright: (c) 2026, wgsd.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# One entry point for the demo, the tests and the tools; the work itself is in tools/ and tests/.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+PYTHON := .venv/bin/python
+LAYERS := lint test-unit test-sanity test-lab test-kernel test-molecule test-artifact
+
+.PHONY: help
+help: ## Show the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: ## Install the Debian packages, the Python environment and the collection link that all else needs
+	@tools/setup
+
+.PHONY: demo
+demo: setup ## Alice and Bob, each behind a NAT, talk directly: the lab, site.yml and the proof
+	@$(PYTHON) -m tests.demo up
+
+.PHONY: demo-down
+demo-down: setup ## Remove the demo's hosts and networks
+	@$(PYTHON) -m tests.demo down
+
+.PHONY: test
+test: setup ## Run every layer of tests; KEEP_GOING=1 goes on after a failure
+	@tools/run-layers $(LAYERS)
+
+.PHONY: lint
+lint: setup ## Check style, types and documentation without running anything
+	@tools/lint
+
+.PHONY: test-unit
+test-unit: setup ## Test the engine and the plugins in isolation
+	@$(PYTHON) -m pytest tests/unit
+
+.PHONY: test-sanity
+test-sanity: setup ## Run ansible-test sanity on every supported Python found here
+	@tools/sanity
+
+.PHONY: test-lab
+test-lab: setup ## Test on real WireGuard behind real NATs (every test that has no layer of its own)
+	@$(PYTHON) -m pytest tests -m 'not kernel' $(addprefix --ignore=tests/,unit kernel bench fuzz)
+
+.PHONY: test-kernel
+test-kernel: setup ## Test the device backend on a kernel that has WireGuard
+	@tests/kernel/run
+
+.PHONY: test-molecule
+test-molecule: setup ## Run both roles: check, converge, idempotence, verify
+	@molecule test
+
+.PHONY: test-artifact
+test-artifact: setup ## Build the collection, install it elsewhere and use it by its full name
+	@tools/artifact
+
+.PHONY: bench
+bench: setup ## Measure speed
+	@$(PYTHON) -m tests.bench
+
+.PHONY: fuzz
+fuzz: setup ## Throw generated input at the engine
+	@$(PYTHON) -m pytest tests/fuzz
+
+.PHONY: clean
+clean: ## Remove what setup and the tests made in this folder (demo-down first)
+	@tools/clean
