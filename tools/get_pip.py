@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Stand in for get-pip.py in ansible-test's cache: the interpreter's own pip, nothing downloaded."""
+"""Stand in for get-pip.py in ansible-test's cache: start from the pip that Python brings."""
 
 from __future__ import annotations
 
