@@ -1,0 +1,159 @@
+# Copyright: (c) 2026, wgsd.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The filter mesh_peers."""
+
+from __future__ import annotations
+
+import base64
+import time
+
+import pytest
+
+pytest.importorskip("ansible")
+
+from ansible.errors import AnsibleFilterError
+from ansible_collections.wgsd.mesh.plugins.filter.mesh_peers import default_name, mesh_peers
+
+pytestmark = pytest.mark.unit
+
+
+def key(number: int) -> str:
+    return base64.b64encode(number.to_bytes(32, "big")).decode()
+
+
+def mesh(**changes: dict) -> dict:
+    hosts = {
+        "registry": {
+            "wgsd_address": "10.0.0.254/24",
+            "wgsd_public_key": key(1),
+            "wgsd_endpoint": "203.0.113.4:51820",
+        },
+        "alice.example.net": {"wgsd_address": ["10.0.0.1/24", "fd00::1/64"]},
+        "bob": {"wgsd_address": "10.0.0.2/24", "wgsd_public_key": key(3)},
+    }
+    for host, variables in changes.items():
+        hosts.setdefault(host, {}).update(variables)
+    return hosts
+
+
+def test_returns_hosts_with_a_key_with_their_addresses_and_networks():
+    hosts = mesh(bob={"wgsd_allowed_ips": ["192.0.2.0/24"], "wgsd_name": "Bobby"})
+    assert mesh_peers(hosts, list(hosts), exclude="alice.example.net") == [
+        {
+            "public_key": key(1),
+            "name": "registry",
+            "allowed_ips": ["10.0.0.254/32"],
+            "endpoint": "203.0.113.4:51820",
+        },
+        {"public_key": key(3), "name": "bobby", "allowed_ips": ["10.0.0.2/32", "192.0.2.0/24"]},
+    ]
+
+
+def test_gives_a_keepalive_only_to_peers_that_have_an_endpoint():
+    hosts = mesh()
+    registry, bob = mesh_peers(hosts, list(hosts), keepalive=25)
+    assert registry["persistent_keepalive"] == 25
+    assert "persistent_keepalive" not in bob
+
+
+def test_leaves_out_hosts_whose_key_is_not_known_and_the_excluded_one():
+    hosts = mesh()
+    assert [p["name"] for p in mesh_peers(hosts, list(hosts), exclude="bob")] == ["registry"]
+
+
+def test_takes_both_families_of_a_tunnel_address():
+    hosts = mesh(**{"alice.example.net": {"wgsd_public_key": key(2)}})
+    (alice,) = mesh_peers(hosts, ["alice.example.net"])
+    assert alice["allowed_ips"] == ["10.0.0.1/32", "fd00::1/128"]
+    assert alice["name"] == "alice"
+
+
+def test_counts_a_host_of_two_groups_once():
+    hosts = mesh()
+    assert len(mesh_peers(hosts, ["bob", "registry", "bob"])) == 2
+
+
+@pytest.mark.parametrize(
+    ("variables", "complaint"),
+    [
+        ({"wgsd_address": "10.0.0.1/24"}, r"alice\.example\.net and carol both claim 10\.0\.0\.1"),
+        ({"wgsd_address": ["10.0.0.9/24", "fd00::1/64"]}, "alice.example.net and carol both claim"),
+        (
+            {"wgsd_allowed_ips": ["10.0.0.0/30"]},
+            "carol and .* both claim 10.0.0.1/32 .*10.0.0.0/30",
+        ),
+        ({"wgsd_public_key": key(3)}, "bob and carol have the same public key"),
+        ({"wgsd_name": "BOB"}, "bob and carol have the same name bob"),
+    ],
+)
+def test_names_both_hosts_that_collide_even_if_one_is_excluded(variables, complaint):
+    hosts = mesh(carol={"wgsd_address": "10.0.0.3/24"} | variables)
+    with pytest.raises(AnsibleFilterError, match=complaint):
+        mesh_peers(hosts, list(hosts), exclude="carol")
+
+
+def test_finds_an_overlap_behind_a_block_that_is_nested_in_another_ones():
+    hosts = {
+        "a": {"wgsd_allowed_ips": ["10.0.0.0/8", "10.1.0.0/16"]},
+        "b": {"wgsd_allowed_ips": ["10.200.0.0/16"]},
+    }
+    with pytest.raises(AnsibleFilterError, match=r"a and b both claim 10\.200\.0\.0/16"):
+        mesh_peers(hosts, list(hosts))
+
+
+def test_one_host_may_hold_the_default_route_but_not_two():
+    hosts = mesh(bob={"wgsd_allowed_ips": ["0.0.0.0/0"]})
+    bob = mesh_peers(hosts, list(hosts))[1]
+    assert bob["allowed_ips"] == ["10.0.0.2/32", "0.0.0.0/0"]
+    hosts = mesh(
+        bob={"wgsd_allowed_ips": ["0.0.0.0/0"]}, registry={"wgsd_allowed_ips": ["0.0.0.0/0"]}
+    )
+    with pytest.raises(AnsibleFilterError, match=r"both claim 0\.0\.0\.0/0"):
+        mesh_peers(hosts, list(hosts))
+
+
+@pytest.mark.parametrize(
+    ("variables", "complaint"),
+    [
+        ({"wgsd_public_key": "short"}, "wgsd_public_key of host bob"),
+        ({"wgsd_address": "10.0.0.300/24"}, "wgsd_address of host bob"),
+        ({"wgsd_address": ""}, "host bob has no wgsd_address"),
+        ({"wgsd_allowed_ips": ["10.0.0.1/24"]}, "wgsd_allowed_ips of host bob"),
+        ({"wgsd_endpoint": "203.0.113.4"}, "wgsd_endpoint of host bob"),
+        ({"wgsd_name": "bob the peer"}, "wgsd_name of host bob"),
+    ],
+)
+def test_names_host_and_variable_of_a_bad_value(variables, complaint):
+    with pytest.raises(AnsibleFilterError, match=complaint):
+        mesh_peers(mesh(bob=variables), ["bob"])
+
+
+def test_names_a_host_that_the_inventory_does_not_have():
+    with pytest.raises(AnsibleFilterError, match="no host nobody"):
+        mesh_peers(mesh(), ["nobody"])
+
+
+@pytest.mark.parametrize(
+    ("host", "name"),
+    [
+        ("alice", "alice"),
+        ("Web_1.example.com", "web-1"),
+        ("192.0.2.7", "192-0-2-7"),
+        ("2001:db8::1", "2001-db8--1"),
+        ("___", "peer"),
+    ],
+)
+def test_makes_a_name_of_the_inventory_name(host, name):
+    assert default_name(host) == name
+
+
+def test_ten_thousand_hosts_take_seconds_not_minutes():
+    hosts = {
+        f"h{n}": {"wgsd_address": f"10.{n >> 8}.{n & 255}.1/8", "wgsd_public_key": key(n)}
+        for n in range(1, 10_001)
+    }
+    start = time.monotonic()
+    assert len(mesh_peers(hosts, list(hosts), exclude="h1")) == 9_999
+    assert time.monotonic() - start < 5
