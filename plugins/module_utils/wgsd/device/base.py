@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ..errors import NoDeviceError
 from ..model import Device, PeerChange
 
 
@@ -27,6 +28,9 @@ class Backend(t.Protocol):
 
     def apply(self, changes: t.Sequence[PeerChange]) -> None:
         """Change peers, all in one device operation where the message size allows.
+
+        Args:
+            changes: At most one for each peer.
 
         Raises:
             NoDeviceError: the device is gone.
@@ -53,3 +57,20 @@ class Backend(t.Protocol):
     def __enter__(self) -> Backend: ...
 
     def __exit__(self, *exc: object) -> None: ...
+
+
+def no_device(name: str) -> NoDeviceError:
+    """Return the error that says that there is no device *name*."""
+    return NoDeviceError(
+        f"there is no WireGuard device {name}", f"bring it up, for example with: wg-quick up {name}"
+    )
+
+
+def check_distinct(changes: t.Sequence[PeerChange]) -> None:
+    """Make sure that *changes* may be applied in any order.
+
+    Raises:
+        ValueError: two of them are about one peer.
+    """
+    if len({change.public_key for change in changes}) < len(changes):
+        raise ValueError("a peer has more than one change")

@@ -1,0 +1,292 @@
+# Copyright: (c) 2026, wgsd.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Userspace WireGuard (wireguard-go, boringtun) through its text protocol on a Unix socket.
+
+The protocol is the one of https://www.wireguard.com/xplatform/.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import pathlib
+import socket
+import time
+import typing as t
+
+from ..errors import DeviceError, UsageError
+from ..keys import KEY_BYTES, PublicKey
+from ..model import Device, Endpoint, Peer, PeerChange
+from . import addresses, base, x25519
+
+SOCKET_FOLDER = pathlib.Path("/var/run/wireguard")
+#: Seconds that a device has for one whole operation; a loaded one was seen to take 3.5 s.
+TIMEOUT = 10.0
+
+_RECEIVE_BYTES = 1 << 18
+
+
+class UserspaceBackend:
+    """A device of a userspace implementation; each operation is one connection to its socket.
+
+    Raises:
+        NoDeviceError: nobody listens on the socket.
+        DeviceError: the socket cannot be reached.
+    """
+
+    kind = "userspace"
+
+    def __init__(
+        self, name: str, *, folder: pathlib.Path = SOCKET_FOLDER, timeout: float = TIMEOUT
+    ) -> None:
+        self._name = name
+        self._path = folder / f"{name}.sock"
+        self._timeout = timeout
+        # The public key, found by a digest of the private key, which is not kept.
+        self._known_key: tuple[bytes, PublicKey] | None = None
+        self._connect().close()
+
+    def read(self) -> Device:
+        """Take a snapshot. See `base.Backend.read`."""
+        reply = self._exchange("get=1\n\n")
+        try:
+            return self._parse(reply)
+        except (ValueError, OverflowError, UsageError) as exc:
+            # The cause is left out of the traceback: it may hold the line with the private key.
+            raise self._garbage(str(exc) if isinstance(exc, _BadReplyError) else "") from None
+
+    def apply(self, changes: t.Sequence[PeerChange]) -> None:
+        """Change peers in one operation. See `base.Backend.apply`."""
+        base.check_distinct(changes)
+        if not changes:
+            return
+        # Debian's wireguard-go (2022) sends a keepalive to every peer that comes in a set after
+        # one whose keepalive was switched on. For a peer without an endpoint this burns the only
+        # handshake initiation of the next 5 s, so those that are to send one anyway come last.
+        ordered = sorted(changes, key=lambda change: bool(change.persistent_keepalive))
+        lines = ["set=1"]
+        for change in ordered:
+            lines += _change_lines(change)
+        self._exchange("\n".join(lines) + "\n\n")
+
+    def configure(
+        self,
+        *,
+        private_key: bytes | None = None,
+        listen_port: int | None = None,
+        fwmark: int | None = None,
+    ) -> None:
+        """Change the interface itself. See `base.Backend.configure`."""
+        lines = ["set=1"]
+        if private_key is not None:
+            lines.append(f"private_key={private_key.hex()}")
+        if listen_port is not None:
+            lines.append(f"listen_port={listen_port}")
+        if fwmark is not None:
+            lines.append(f"fwmark={fwmark}")
+        if len(lines) > 1:
+            self._exchange("\n".join(lines) + "\n\n")
+
+    def close(self) -> None:
+        """Do nothing: no socket outlives its operation."""
+
+    def __enter__(self) -> UserspaceBackend:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _connect(self) -> socket.socket:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.settimeout(self._timeout)
+        try:
+            connection.connect(os.fspath(self._path))
+        except OSError as exc:
+            connection.close()
+            if exc.errno in (errno.ENOENT, errno.ECONNREFUSED, errno.ENOTDIR):
+                raise base.no_device(self._name) from None
+            raise self._failure("cannot be reached", exc) from None
+        return connection
+
+    def _exchange(self, request: str) -> str:
+        """Send *request* and return the reply's lines without the last one, ``errno=0``."""
+        deadline = time.monotonic() + self._timeout
+        chunks: list[bytes] = []
+        with self._connect() as connection:
+            try:
+                connection.sendall(request.encode("ascii"))
+                # The connection stays open for more requests: an empty line ends the reply.
+                while not b"".join(chunks[-2:]).endswith(b"\n\n"):
+                    left = deadline - time.monotonic()
+                    if left <= 0:
+                        raise TimeoutError
+                    connection.settimeout(left)
+                    chunk = connection.recv(_RECEIVE_BYTES)
+                    if not chunk:
+                        raise self._garbage("it ends in the middle")
+                    chunks.append(chunk)
+            except (ConnectionResetError, BrokenPipeError):
+                raise base.no_device(self._name) from None
+            except OSError as exc:
+                raise self._failure("gives no reply", exc) from None
+        try:
+            reply = b"".join(chunks).decode("ascii")
+        except UnicodeDecodeError:
+            raise self._garbage("it is not text") from None
+        body, _newline, last = reply.rstrip("\n").rpartition("\n")
+        name, _equals, value = last.partition("=")
+        if name != "errno" or not value.lstrip("-").isdigit():
+            raise self._garbage("it has no errno= at its end")
+        # The protocol has positive and wireguard-go negative numbers.
+        code = abs(int(value))
+        if code:
+            raise _refusal(self._name, code)
+        return body
+
+    def _parse(self, reply: str) -> Device:
+        top: dict[str, str] = {}
+        peers: dict[PublicKey, Peer] = {}
+        fields = top
+        allowed: list[str] = []
+        for line in reply.split("\n") if reply else ():
+            name, equals, value = line.partition("=")
+            if not equals:
+                raise _BadReplyError("a line of it is not of the form name=value")
+            if name == "public_key":
+                if fields is not top:
+                    peer = _peer(fields, allowed)
+                    peers[peer.public_key] = peer
+                fields = {name: value}
+                allowed = []
+            elif name == "allowed_ip":
+                allowed.append(value)
+            else:
+                fields[name] = value
+        if fields is not top:
+            peer = _peer(fields, allowed)
+            peers[peer.public_key] = peer
+        return Device(
+            name=self._name,
+            public_key=self._public_key(top),
+            listen_port=int(top.get("listen_port", 0)),
+            fwmark=int(top.get("fwmark", "0"), 0),
+            peers=peers,
+        )
+
+    def _public_key(self, top: t.Mapping[str, str]) -> PublicKey | None:
+        # boringtun tells the public key itself.
+        if "own_public_key" in top:
+            return PublicKey.from_hex(top["own_public_key"])
+        private_key = _secret(top.get("private_key", ""))
+        if private_key is None:
+            return None
+        digest = hashlib.sha256(private_key).digest()
+        if self._known_key is None or self._known_key[0] != digest:
+            self._known_key = (digest, x25519.public_key(private_key))
+        return self._known_key[1]
+
+    def _garbage(self, detail: str) -> DeviceError:
+        return DeviceError(
+            f"{self._path}: the reply of {self._name} cannot be understood"
+            + (f": {detail}" if detail else ""),
+            f"see whether 'wg show {self._name}' can read the device; if not, restart it",
+        )
+
+    def _failure(self, what: str, exc: OSError) -> DeviceError:
+        if exc.errno in (errno.EACCES, errno.EPERM):
+            remedy = "run as root, or with the capability CAP_DAC_OVERRIDE"
+        else:
+            remedy = "see whether its WireGuard process still works"
+        reason = exc.strerror or f"no answer within {self._timeout:g} s"
+        return DeviceError(f"{self._path}: the device {self._name} {what}: {reason}", remedy)
+
+
+class _BadReplyError(ValueError):
+    """A reply against the protocol; its message holds nothing of the reply's values."""
+
+
+def _refusal(name: str, code: int) -> DeviceError:
+    if code == errno.EADDRINUSE:
+        remedy = "another program has the listen port: give another one"
+    else:
+        remedy = "see the log of its WireGuard process"
+    return DeviceError(f"{name}: the device refuses: {os.strerror(code)} (errno {code})", remedy)
+
+
+def _change_lines(change: PeerChange) -> t.Iterator[str]:
+    key_line = f"public_key={change.public_key.hex()}"
+    yield key_line
+    if change.remove or change.fresh:
+        yield "remove=true"
+        if change.remove:
+            return
+        yield key_line
+    elif not change.create:
+        yield "update_only=true"
+    if change.preshared_key is not None:
+        yield f"preshared_key={change.preshared_key.hex()}"
+    if change.endpoint is not None:
+        yield f"endpoint={change.endpoint}"
+    if change.allowed_ips is not None:
+        yield "replace_allowed_ips=true"
+        for block in change.allowed_ips:
+            yield f"allowed_ip={block}"
+    # After the endpoint: some versions send the first keepalive as they read the line.
+    if change.persistent_keepalive is not None:
+        yield f"persistent_keepalive_interval={change.persistent_keepalive}"
+
+
+def _peer(fields: t.Mapping[str, str], allowed: t.Sequence[str]) -> Peer:
+    endpoint = fields.get("endpoint")
+    return Peer(
+        public_key=PublicKey.from_hex(fields["public_key"]),
+        endpoint=None if endpoint is None else _endpoint(endpoint),
+        allowed_ips=tuple([_network(block) for block in allowed]),
+        last_handshake=int(fields.get("last_handshake_time_sec", 0))
+        + int(fields.get("last_handshake_time_nsec", 0)) / 1e9,
+        rx_bytes=int(fields.get("rx_bytes", 0)),
+        tx_bytes=int(fields.get("tx_bytes", 0)),
+        persistent_keepalive=int(fields.get("persistent_keepalive_interval", 0)),
+        preshared_key=_secret(fields.get("preshared_key", "")),
+    )
+
+
+def _secret(text: str) -> bytes | None:
+    """Read a private or preshared key; all zeros stand for none."""
+    raw = bytes.fromhex(text)
+    if raw and len(raw) != KEY_BYTES:
+        raise _BadReplyError(f"it has a key of {len(raw)} bytes")
+    return raw if raw.strip(b"\0") else None
+
+
+def _network(text: str) -> str:
+    host, _slash, length = text.partition("/")
+    return addresses.network(_packed(host), int(length))
+
+
+def _endpoint(text: str) -> Endpoint:
+    host, _colon, port = text.rpartition(":")
+    host, _percent, zone = host.strip("[]").partition("%")
+    return addresses.endpoint(_packed(host), int(port), _scope_id(zone) if zone else 0)
+
+
+def _packed(host: str) -> bytes:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.inet_pton(family, host)
+    except OSError:
+        raise _BadReplyError("it has an address that is none") from None
+
+
+def _scope_id(zone: str) -> int:
+    """Turn the zone of a link-local address, an index or a name, into an interface index."""
+    if zone.isdigit():
+        return int(zone)
+    try:
+        return socket.if_nametoindex(zone)
+    except OSError:
+        # The interface went away after the packet came in: no zone of ours can say where.
+        return 0
