@@ -16,14 +16,13 @@ from pathlib import Path
 
 HEADER = (
     "Copyright: (c) 2026, wgsd.mesh contributors",
-    "GNU General Public License v3.0+"
-    " (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)",
+    "GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)",
     "SPDX-License-Identifier: GPL-3.0-or-later",
 )
 HEAD_BYTES = 1000
 EXEMPT = {
     "LICENSE": "the licence itself",
-    "CHANGELOG.md": "written by antsibull-changelog",
+    "CHANGELOG.rst": "written by antsibull-changelog",
     "changelogs/changelog.yaml": "written by antsibull-changelog",
 }
 

@@ -6,11 +6,11 @@
 
 from __future__ import annotations
 
-import ensurepip
 import subprocess
 import sys
 
-ensurepip.bootstrap()
+# In a process of its own: ensurepip switches pip's configuration off for the rest of its process.
+subprocess.run([sys.executable, "-m", "ensurepip"], check=True, stdout=subprocess.DEVNULL)
 # ansible-test passes the wanted pip release and switches that only the real script knows.
 wanted = [word for word in sys.argv[1:] if word not in ("--no-setuptools", "--no-wheel")]
 sys.exit(subprocess.call([sys.executable, "-m", "pip", "install", *wanted]))
