@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import typing as t
 
 from .errors import UsageError
@@ -74,11 +75,12 @@ def check_label(label: str) -> str:
     return text
 
 
-def txt_strings(key: PublicKey, allowed_ips: t.Sequence[str]) -> list[str]:
+def txt_strings(key: PublicKey, allowed_ips: t.Sequence[str], name: str | None = None) -> list[str]:
     """Return the strings of a peer's TXT record (RFC 6763 section 6).
 
     What does not fit into ``allowed=`` goes on in ``allowed2=``, ``allowed3=`` …, since a reader
     must ignore all but the first string of one key (section 6.4). Each holds whole CIDR blocks.
+    A friendly *name* comes last, as ``name=``; without one the record is the old server's.
     """
     strings = [f"txtvers={TXT_VERSION}", f"pub={key.base64}"]
     number, prefix, blocks = 1, "allowed=", ""
@@ -90,21 +92,32 @@ def txt_strings(key: PublicKey, allowed_ips: t.Sequence[str]) -> list[str]:
             prefix, longer = f"allowed{number}=", block
         blocks = longer
     strings.append(prefix + blocks)
+    if name:
+        strings.append(f"name={name}")
     return strings
 
 
-def parse_txt(strings: t.Iterable[bytes]) -> tuple[PublicKey, tuple[str, ...]]:
-    """Read the TXT record of a peer: its public key and its allowed IPs.
+@dataclasses.dataclass(frozen=True)
+class TxtRecord:
+    """What the TXT record of a peer says."""
+
+    public_key: PublicKey
+    allowed_ips: tuple[str, ...]
+    name: str | None
+
+
+def parse_txt(strings: t.Iterable[bytes]) -> TxtRecord:
+    """Read the TXT record of a peer.
 
     Keys match in any case, unknown and repeated ones are skipped (RFC 6763 section 6.4).
 
     Raises:
-        UsageError: no ``pub``, a bad key or a bad block.
+        UsageError: no ``pub``, a bad key, block or name.
     """
     pairs: dict[str, str] = {}
     for raw in strings:
-        name, _equals, value = raw.decode("utf-8", "replace").partition("=")
-        pairs.setdefault(name.lower(), value)
+        attribute, _equals, value = raw.decode("utf-8", "replace").partition("=")
+        pairs.setdefault(attribute.lower(), value)
     if "pub" not in pairs:
         raise UsageError("the TXT record has no pub= string")
     blocks = pairs.get("allowed", "").split(",")
@@ -112,5 +125,8 @@ def parse_txt(strings: t.Iterable[bytes]) -> tuple[PublicKey, tuple[str, ...]]:
     while f"allowed{number}" in pairs:
         blocks += pairs[f"allowed{number}"].split(",")
         number += 1
-    allowed = tuple(parse_network(block) for block in blocks if block)
-    return PublicKey.from_base64(pairs["pub"]), allowed
+    return TxtRecord(
+        public_key=PublicKey.from_base64(pairs["pub"]),
+        allowed_ips=tuple(parse_network(block) for block in blocks if block),
+        name=check_label(pairs["name"]) if pairs.get("name") else None,
+    )

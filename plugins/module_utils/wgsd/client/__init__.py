@@ -3,3 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """The agent on a peer: asks the directory, decides, sets endpoints."""
+
+from __future__ import annotations
+
+from .agent import run, run_once
+from .report import report_path
+
+__all__ = ["report_path", "run", "run_once"]

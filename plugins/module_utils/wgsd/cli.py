@@ -1,0 +1,182 @@
+# Copyright: (c) 2026, wgsd.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The command line: ``wgsd responder | client | peers | status``.
+
+Exit codes: 0 all done, 1 some peers failed, 2 bad usage or configuration, 3 device or server out
+of reach.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import pathlib
+import sys
+import time
+import typing as t
+
+from . import __version__, client, config, responder, status, table
+from .directory import Directory
+from .errors import UsageError, WgsdError
+from .names import check_zone
+
+ALL_DONE = 0
+SOME_PEERS_FAILED = 1
+
+CLIENT_CONFIG = pathlib.Path("/etc/wgsd/client.yml")
+RESPONDER_CONFIG = pathlib.Path("/etc/wgsd/responder.yml")
+
+
+def main(argv: t.Sequence[str] | None = None) -> int:
+    """Run a command; returns its exit code. Errors go to standard error, in one line each."""
+    arguments = _parser().parse_args(argv)
+    logging.basicConfig(format="wgsd: %(message)s", level=logging.INFO, stream=sys.stderr)
+    try:
+        return int(arguments.run(arguments))
+    except WgsdError as exc:
+        print(f"wgsd {arguments.command}: {exc}", file=sys.stderr)
+        return exc.exit_code
+    except BrokenPipeError:
+        return ALL_DONE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="wgsd", description="Direct WireGuard tunnels between hosts behind NATs, by DNS-SD."
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    sub = commands.add_parser("responder", help="serve the endpoints of a device's peers by DNS")
+    sub.add_argument("--config", type=pathlib.Path, default=RESPONDER_CONFIG, metavar="FILE")
+    sub.add_argument("--check", action="store_true", help="check the configuration and stop")
+    sub.set_defaults(run=_responder)
+
+    sub = commands.add_parser("client", help="set the endpoints of a device's peers")
+    sub.add_argument("--config", type=pathlib.Path, metavar="FILE")
+    sub.add_argument("--check", action="store_true", help="check the configuration and stop")
+    sub.add_argument("--once", action="store_true", help="look once and stop")
+    # One dash as well: the flags of the client that this one replaces.
+    sub.add_argument("--device", "-device", metavar="INTERFACE", help="instead of --config")
+    sub.add_argument("--dns", "-dns", metavar="IP[:PORT]", help="instead of --config")
+    sub.add_argument("--zone", "-zone", help="instead of --config")
+    sub.set_defaults(run=_client)
+
+    sub = commands.add_parser("peers", help="list the peers that a zone has")
+    sub.add_argument("--dns", "-dns", metavar="IP[:PORT]", required=True)
+    sub.add_argument("--zone", "-zone", required=True)
+    sub.add_argument("--json", action="store_true", help="for machines")
+    sub.set_defaults(run=_peers)
+
+    sub = commands.add_parser("status", help="show how this host's peers are reached")
+    sub.add_argument("--interface", help="default: those of the configurations in /etc/wgsd")
+    sub.add_argument("--json", action="store_true", help="for machines")
+    sub.set_defaults(run=_status)
+    return parser
+
+
+def _responder(arguments: argparse.Namespace) -> int:
+    settings = config.load_responder(arguments.config)
+    if not arguments.check:
+        return responder.run(settings)
+    for warning in responder.check(settings):
+        print(f"wgsd responder: warning: {warning}", file=sys.stderr)
+    print(f"{arguments.config}: good, {len(settings.zones)} zone(s)")
+    return ALL_DONE
+
+
+def _client(arguments: argparse.Namespace) -> int:
+    settings = _client_settings(arguments)
+    if arguments.check:
+        print(f"{arguments.config or 'command line'}: good")
+        return ALL_DONE
+    if not arguments.once:
+        return client.run(settings)
+    look = client.run_once(settings)
+    rows = [
+        (
+            decision.public_key.base64,
+            decision.state.value,
+            str(decision.after or "-"),
+            look.failures.get(decision.public_key, decision.reason),
+        )
+        for decision in look.decisions
+    ]
+    print(table.render(("PEER", "STATE", "ENDPOINT", "REASON"), rows))
+    return SOME_PEERS_FAILED if look.failures else ALL_DONE
+
+
+def _client_settings(arguments: argparse.Namespace) -> config.ClientSettings:
+    flags = {"--device": arguments.device, "--dns": arguments.dns, "--zone": arguments.zone}
+    given = [flag for flag, value in flags.items() if value is not None]
+    if not given:
+        return config.load_client(arguments.config or CLIENT_CONFIG)
+    if arguments.config:
+        raise UsageError(f"--config and {given[0]} exclude each other", "give one of them")
+    missing = [flag for flag, value in flags.items() if value is None]
+    if missing:
+        raise UsageError(f"{missing[0]} is missing", f"give {', '.join(flags)} together")
+    return config.ClientSettings(
+        interface=config.check_interface(arguments.device),
+        zone=check_zone(arguments.zone),
+        registries=(config.server_address(arguments.dns),),
+    )
+
+
+def _peers(arguments: argparse.Namespace) -> int:
+    directory = Directory(arguments.zone, [config.server_address(arguments.dns)])
+    records = directory.browse()
+    if arguments.json:
+        print(
+            json.dumps(
+                [
+                    {
+                        "name": record.name,
+                        "public_key": record.public_key.base64,
+                        "endpoint": str(record.endpoint),
+                        "allowed_ips": list(record.allowed_ips),
+                    }
+                    for record in records
+                ],
+                indent=2,
+            )
+        )
+    else:
+        rows = [
+            (r.name or "-", r.public_key.base64, str(r.endpoint), ", ".join(r.allowed_ips) or "-")
+            for r in records
+        ]
+        print(table.render(("NAME", "PUBLIC KEY", "ENDPOINT", "ALLOWED IPS"), rows))
+    for key, failure in directory.failures.items():
+        print(f"wgsd peers: {key}: {failure}", file=sys.stderr)
+    return SOME_PEERS_FAILED if directory.failures else ALL_DONE
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    found = [
+        status.collect(interface, client.report_path(interface), time.time())
+        for interface in _interfaces(arguments.interface)
+    ]
+    if arguments.json:
+        print(json.dumps(found, indent=2))
+    else:
+        print("\n\n".join(status.render(one) for one in found))
+    return ALL_DONE
+
+
+def _interfaces(named: str | None) -> list[str]:
+    if named is not None:
+        return [config.check_interface(named)]
+    interfaces: list[str] = []
+    if CLIENT_CONFIG.exists():
+        interfaces.append(config.load_client(CLIENT_CONFIG).interface)
+    if RESPONDER_CONFIG.exists():
+        interfaces += [zone.device for zone in config.load_responder(RESPONDER_CONFIG).zones]
+    if not interfaces:
+        raise UsageError(
+            f"there is neither {CLIENT_CONFIG} nor {RESPONDER_CONFIG}", "give --interface"
+        )
+    return list(dict.fromkeys(interfaces))

@@ -1,0 +1,235 @@
+# Copyright: (c) 2026, wgsd.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The agent: keeps asking, deciding and setting endpoints until it is told to stop."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import signal
+import threading
+import time
+import typing as t
+
+from .. import systemd
+from ..config import ClientSettings
+from ..device import open_device
+from ..device.base import Backend
+from ..directory import Directory, ZoneVersion
+from ..errors import DeviceError, ServerError
+from ..keys import PublicKey
+from ..model import Device, PeerRecord
+from ..plan import (
+    EMPTY_HISTORY,
+    Decision,
+    History,
+    Policy,
+    State,
+    decide,
+    holders,
+    managed,
+    remember,
+    wants_record,
+)
+from .pace import Pace
+from .report import Report
+
+log = logging.getLogger("wgsd.client")
+
+#: Seconds after which records are asked for again although the zone's serial did not move.
+RECORD_MAX_AGE = 60.0
+
+
+class ReadableDirectory(t.Protocol):
+    """What the agent needs of a `Directory`."""
+
+    failures: dict[PublicKey, str]
+
+    def lookup(self, keys: t.Iterable[PublicKey]) -> dict[PublicKey, PeerRecord | None]:
+        """Look up peers by SRV."""
+
+    def serial(self) -> ZoneVersion | None:
+        """Return the version of the zone."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Look:
+    """What one look at device and directory came to.
+
+    Attributes:
+        failures: Why the directory's answer about a peer is of no use.
+    """
+
+    decisions: t.Sequence[Decision]
+    failures: t.Mapping[PublicKey, str]
+
+
+class Agent:
+    """Holds what is known between two looks: records, history, the states last logged."""
+
+    def __init__(
+        self,
+        settings: ClientSettings,
+        directory: ReadableDirectory,
+        *,
+        opener: t.Callable[[str], Backend] = open_device,
+        clock: t.Callable[[], float] = time.time,
+    ) -> None:
+        self._settings = settings
+        self._directory = directory
+        self._opener = opener
+        self._clock = clock
+        self._addresses = [server.address for server in settings.registries]
+        self._backend: Backend | None = None
+        self._version: ZoneVersion | None = None
+        self._records: dict[PublicKey, PeerRecord | None] = {}
+        self._asked: dict[PublicKey, float] = {}
+        self._failures: dict[PublicKey, str] = {}
+        self._history: History = EMPTY_HISTORY
+        self._states: dict[PublicKey, State] = {}
+
+    @property
+    def has_serial(self) -> bool:
+        """Whether the server tells versions of the zone, so that a look can cost one query."""
+        return self._version is not None
+
+    def look(self) -> Look:
+        """Look once: read the device, ask the directory, decide, set.
+
+        Raises:
+            DeviceError: the device is out of reach.
+            ServerError: the directory is out of reach. Nothing was changed.
+        """
+        if self._backend is None:
+            self._backend = self._opener(self._settings.interface)
+        try:
+            return self._look(self._backend)
+        except DeviceError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the device."""
+        if self._backend is not None:
+            self._backend.close()
+            self._backend = None
+
+    def _look(self, backend: Backend) -> Look:
+        device = backend.read()
+        asked = self._refresh(device)
+        now, decisions = self._decide(device)
+        if asked and any(decision.change for decision in decisions):
+            # The directory took its time, and a tunnel that came up meanwhile must not be started
+            # over: what the device says now decides.
+            device = backend.read()
+            now, decisions = self._decide(device)
+        changes = [decision.change for decision in decisions if decision.change]
+        if changes:
+            backend.apply(changes)
+        self._log(decisions)
+        self._history = remember(device, decisions, self._history, now)
+        return Look(decisions, dict(self._failures))
+
+    def _decide(self, device: Device) -> tuple[float, list[Decision]]:
+        now = self._clock()
+        return now, decide(device, self._records, self._history, now, self._policy(device))
+
+    def _policy(self, device: Device) -> Policy:
+        return Policy(
+            keepalive=self._settings.keepalive, protected=holders(device, self._addresses)
+        )
+
+    def _refresh(self, device: Device) -> bool:
+        """Ask for what could change a decision; return whether anything was asked."""
+        now = self._clock()
+        wanted = [
+            peer.public_key
+            for peer in managed(device, self._policy(device))
+            if wants_record(peer, self._history, now)
+        ]
+        if not wanted:
+            return False
+        version = self._directory.serial()
+        if version is None or version != self._version:
+            self._asked.clear()
+        self._version = version
+        keys = [key for key in wanted if not 0 <= now - self._asked.get(key, 0.0) < RECORD_MAX_AGE]
+        if keys:
+            self._take(keys, self._directory.lookup(keys), now)
+        return True
+
+    def _take(
+        self,
+        keys: t.Sequence[PublicKey],
+        found: t.Mapping[PublicKey, PeerRecord | None],
+        now: float,
+    ) -> None:
+        """Keep what the directory said of *keys*; an answer of no use changes nothing."""
+        for key in keys:
+            self._asked[key] = now
+            failure = self._directory.failures.get(key)
+            if failure is None:
+                self._records[key] = found.get(key)
+                self._failures.pop(key, None)
+            else:
+                if self._failures.get(key) != failure:
+                    log.warning("peer %s: %s", key, failure)
+                self._failures[key] = failure
+
+    def _log(self, decisions: t.Sequence[Decision]) -> None:
+        for decision in decisions:
+            before = self._states.get(decision.public_key)
+            if decision.change or before is not decision.state:
+                was = f"{before.value} -> " if before and before is not decision.state else ""
+                state = f"{was}{decision.state.value}"
+                log.info("peer %s: %s: %s", decision.public_key, state, decision.reason)
+            self._states[decision.public_key] = decision.state
+
+
+def run(settings: ClientSettings) -> int:
+    """Run until SIGTERM or SIGINT. Faults are logged and outlived; returns 0."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_args: stop.set())
+    servers = ", ".join(str(server) for server in settings.registries)
+    log.info("interface %s, zone %s, registries %s", settings.interface, settings.zone, servers)
+    agent = Agent(settings, Directory(settings.zone, settings.registries, retries=1))
+    report, pace = Report(settings), Pace()
+    systemd.notify("READY=1", "STATUS=starting")
+    trouble = ""
+    while not stop.is_set():
+        try:
+            look = agent.look()
+        except (DeviceError, ServerError) as exc:
+            if str(exc) != trouble:
+                log.error("%s", exc)
+                systemd.notify(f"STATUS={exc}")
+            trouble = str(exc)
+            stop.wait(pace.after_fault())
+            continue
+        if trouble:
+            log.info("device and directory are in reach again")
+            trouble = ""
+        report.publish(look.decisions)
+        states = [decision.state for decision in look.decisions]
+        changed = any(decision.change for decision in look.decisions)
+        stop.wait(pace.after_look(states, changed, time.monotonic(), agent.has_serial))
+    systemd.notify("STOPPING=1")
+    agent.close()
+    return 0
+
+
+def run_once(settings: ClientSettings) -> Look:
+    """Look once and return what was decided and done.
+
+    Raises:
+        DeviceError: the device is out of reach.
+        ServerError: the directory is out of reach. Nothing was changed.
+    """
+    agent = Agent(settings, Directory(settings.zone, settings.registries))
+    try:
+        return agent.look()
+    finally:
+        agent.close()

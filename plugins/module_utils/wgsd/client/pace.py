@@ -1,0 +1,74 @@
+# Copyright: (c) 2026, wgsd.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""How long the agent waits between two looks: short after a change, longer as nothing happens."""
+
+from __future__ import annotations
+
+import random
+import typing as t
+
+from ..plan import State
+
+#: Seconds between two looks while something has just changed: a fraction of what a handshake
+#: through two NATs takes, so that both ends act within one such interval of each other.
+BUSY_INTERVAL = 0.04
+#: How long, in seconds, a change keeps the agent looking that often.
+BUSY_FOR = 15.0
+#: Seconds between two looks while a peer is still to be connected: bounds how long a peer that
+#: comes up after hours waits for us.
+WAITING_INTERVAL = 0.5
+#: The same for a server without serials, where a look costs a query for every missing peer and
+#: each of those may cost the server a dump of its device.
+NO_SERIAL_WAITING_INTERVAL = 2.0
+#: Seconds between two looks while every peer is connected.
+QUIET_INTERVAL = 5.0
+#: Longest pause, in seconds, while the device or the servers are out of reach.
+FAULT_INTERVAL = 5.0
+#: Pauses grow by this factor, so that they follow what happened and not a schedule.
+GROWTH = 1.3
+#: A pause is cut by up to this part, so that agents that started together drift apart.
+JITTER = 0.2
+
+
+class Pace:
+    """Keeps the time of the last change; all times are monotonic seconds."""
+
+    def __init__(self, jitter: t.Callable[[], float] = random.random) -> None:
+        self._jitter = jitter
+        self._busy_until = 0.0
+        self._pause = BUSY_INTERVAL
+        self._states: list[State] | None = None
+
+    def after_look(self, states: list[State], changed: bool, now: float, has_serial: bool) -> float:
+        """Return the pause in seconds after a look that went well.
+
+        Args:
+            states: The states of the peers, in a fixed order.
+            changed: Whether the look set an endpoint.
+            now: The present time.
+            has_serial: Whether a look costs one query, whatever the number of peers.
+        """
+        if changed or states != self._states:
+            self._busy_until = now + BUSY_FOR
+            self._pause = BUSY_INTERVAL
+        self._states = states
+        if all(state is State.DIRECT for state in states):
+            longest = QUIET_INTERVAL
+        elif not has_serial:
+            longest = NO_SERIAL_WAITING_INTERVAL
+        elif now < self._busy_until:
+            return BUSY_INTERVAL
+        else:
+            longest = WAITING_INTERVAL
+        return self._grow(longest)
+
+    def after_fault(self) -> float:
+        """Return the pause in seconds after a look that failed."""
+        self._states = None
+        return self._grow(FAULT_INTERVAL)
+
+    def _grow(self, longest: float) -> float:
+        self._pause = min(self._pause * GROWTH, longest)
+        return self._pause * (1 - JITTER * self._jitter())

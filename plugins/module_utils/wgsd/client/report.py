@@ -1,0 +1,64 @@
+# Copyright: (c) 2026, wgsd.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the agent tells the host: a file for ``wgsd status``, a line for ``systemctl status``."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import pathlib
+import typing as t
+
+from .. import systemd
+from ..config import ClientSettings
+from ..plan import Decision, State
+
+log = logging.getLogger("wgsd.client")
+
+RUNTIME_DIR = pathlib.Path("/run/wgsd")
+
+
+def report_path(interface: str) -> pathlib.Path:
+    """Return the file in which the agent of *interface* leaves its view of the peers."""
+    return RUNTIME_DIR / f"client-{interface}.json"
+
+
+class Report:
+    """Writes the states of the peers whenever one of them changed."""
+
+    def __init__(self, settings: ClientSettings) -> None:
+        self._settings = settings
+        self._path = report_path(settings.interface)
+        self._peers: dict[str, dict[str, str | None]] = {}
+        self._written: object = None
+
+    def publish(self, decisions: t.Sequence[Decision]) -> None:
+        """Take the decisions of one look; a file that cannot be written is logged, no more."""
+        peers: dict[str, dict[str, str | None]] = {}
+        for decision in decisions:
+            key = decision.public_key.base64
+            entry = dict(self._peers.get(key, {"endpoint_set": None, "reason": None}))
+            entry["state"] = decision.state.value
+            if decision.change:
+                entry["endpoint_set"] = str(decision.after)
+                entry["reason"] = decision.reason
+            peers[key] = entry
+        self._peers = peers
+        states = [decision.state for decision in decisions]
+        if peers == self._written:
+            return
+        self._written = peers
+        systemd.notify(f"STATUS={states.count(State.DIRECT)} of {len(states)} peers direct")
+        self._write(json.dumps({"zone": self._settings.zone, "peers": peers}, indent=1))
+
+    def _write(self, text: str) -> None:
+        temporary = self._path.with_suffix(f".{os.getpid()}")
+        try:
+            self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            temporary.write_text(text, encoding="utf-8")
+            temporary.replace(self._path)
+        except OSError as exc:
+            log.warning("%s: %s; 'wgsd status' will know less", self._path, exc.strerror)

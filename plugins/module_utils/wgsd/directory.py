@@ -1,0 +1,268 @@
+# Copyright: (c) 2026, wgsd.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The client's view of a zone: one peer by its key, all peers by browsing, the zone's serial."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import typing as t
+
+from .errors import ServerError, UsageError, WgsdError
+from .keys import PublicKey
+from .model import Endpoint, PeerRecord
+from .names import TxtRecord, check_zone, instance_name, parse_txt, service_name
+from .thirdparty import dns
+
+#: Queries under way at once: enough to fill a round trip, too few to overrun a socket buffer.
+CONCURRENT_QUERIES = 64
+#: What fits every path without fragments (DNS flag day 2020, RFC 9715).
+UDP_PAYLOAD = 1232
+
+
+@dataclasses.dataclass(frozen=True)
+class ZoneVersion:
+    """A version of the zone: its serial, and the server that said so."""
+
+    server: Endpoint
+    serial: int
+
+
+class Directory:
+    """Reads a zone from its servers, in the given order, each try bounded in time.
+
+    Attributes:
+        failures: Why the last `lookup` or `browse` has no record for a peer although the zone
+            may have one: an answer that is malformed or cannot be used.
+    """
+
+    def __init__(
+        self,
+        zone: str,
+        servers: t.Sequence[Endpoint],
+        *,
+        timeout: float = 1.0,
+        retries: int = 2,
+        tcp: bool = False,
+    ) -> None:
+        """Prepare, without a packet.
+
+        Args:
+            zone: The zone's name.
+            servers: Its DNS servers, the preferred one first.
+            timeout: Seconds for each try at a server.
+            retries: How often all servers are tried again after the first time.
+            tcp: Use TCP from the start.
+
+        Raises:
+            UsageError: no server or a bad zone name.
+        """
+        if not servers:
+            raise UsageError("there is no DNS server to ask", "name at least one server")
+        self.zone = check_zone(zone)
+        self.failures: dict[PublicKey, str] = {}
+        self._servers = tuple(servers)
+        self._timeout = timeout
+        self._tries = retries + 1
+        self._tcp = tcp
+
+    def lookup(self, keys: t.Iterable[PublicKey]) -> dict[PublicKey, PeerRecord | None]:
+        """Look up peers by SRV, several at once.
+
+        Returns:
+            A record for each key, None where the zone says that it has none. A key whose answer
+            is of no use is missing; `failures` says why.
+
+        Raises:
+            ServerError: no server answered at all.
+        """
+        return asyncio.run(self._lookup(list(keys)))
+
+    def browse(self) -> list[PeerRecord]:
+        """List the peers of the zone (RFC 6763 section 4), sorted by name, then key.
+
+        Raises:
+            ServerError: no server answered, or the zone does not exist there.
+        """
+        return asyncio.run(self._browse())
+
+    def serial(self) -> ZoneVersion | None:
+        """Return the version of the zone, None if the server keeps no SOA at its apex.
+
+        Raises:
+            ServerError: no server answered.
+        """
+        return asyncio.run(self._serial())
+
+    async def _serial(self) -> ZoneVersion | None:
+        answer = await self._ask(self.zone, "SOA")
+        for rdata in answer.find(dns.name.from_text(self.zone), "SOA"):
+            return ZoneVersion(answer.server, rdata.serial)
+        return None
+
+    async def _browse(self) -> list[PeerRecord]:
+        name = dns.name.from_text(service_name(self.zone))
+        answer = await self._ask(str(name), "PTR")
+        targets = [rdata.target for rdata in answer.find(name, "PTR")]
+        found = await self._lookup([key for key in map(_instance_key, targets) if key])
+        records = [record for record in found.values() if record is not None]
+        return sorted(records, key=lambda r: (r.name is None, r.name or "", r.public_key))
+
+    async def _lookup(self, keys: t.Sequence[PublicKey]) -> dict[PublicKey, PeerRecord | None]:
+        self.failures = {}
+        records: dict[PublicKey, PeerRecord | None] = {}
+        gate = asyncio.Semaphore(CONCURRENT_QUERIES)
+        answered = False
+        silent: ServerError | None = None
+
+        async def one(key: PublicKey) -> None:
+            nonlocal answered, silent
+            async with gate:
+                # Servers that never answered will not answer the rest of a long list either.
+                if silent and not answered:
+                    return
+                try:
+                    records[key] = await self._peer(key)
+                    answered = True
+                except NoAnswerError as exc:
+                    silent = exc
+                    self.failures[key] = str(exc)
+                except WgsdError as exc:
+                    answered = True
+                    self.failures[key] = str(exc)
+
+        await asyncio.gather(*(one(key) for key in dict.fromkeys(keys)))
+        if silent and not answered:
+            raise silent
+        return records
+
+    async def _peer(self, key: PublicKey) -> PeerRecord | None:
+        name = dns.name.from_text(instance_name(key, self.zone))
+        answer = await self._ask(str(name), "SRV")
+        # RFC 2782: the lowest priority first; the rest of the order is ours, to be repeatable.
+        services = sorted(
+            answer.find(name, "SRV"), key=lambda r: (r.priority, -r.weight, r.port, r.target)
+        )
+        if not services:
+            return None
+        problem = f"{name} has an SRV record without an address"
+        for service in services:
+            for address in await self._addresses(answer, service.target):
+                try:
+                    endpoint = Endpoint.make(address, service.port)
+                except UsageError as exc:
+                    problem = f"{name} has an endpoint that cannot be used: {exc}"
+                    continue
+                text = await self._text(answer, name)
+                if text and text.public_key != key:
+                    raise UsageError(f"the TXT record of {name} is about another key")
+                return PeerRecord(
+                    key,
+                    endpoint,
+                    text.allowed_ips if text else (),
+                    text.name if text else None,
+                )
+        raise UsageError(problem, "look at it with: dig SRV " + str(name))
+
+    async def _addresses(self, answer: Answer, target: dns.name.Name) -> list[str]:
+        for source in (answer, None):
+            addresses: list[str] = []
+            for rdtype in ("A", "AAAA"):
+                where = source or await self._ask(str(target), rdtype)
+                addresses += sorted(rdata.address for rdata in where.find(target, rdtype))
+            if addresses:
+                return addresses
+        return []
+
+    async def _text(self, answer: Answer, name: dns.name.Name) -> TxtRecord | None:
+        texts = answer.find(name, "TXT") or (await self._ask(str(name), "TXT")).find(name, "TXT")
+        return parse_txt(texts[0].strings) if texts else None
+
+    async def _ask(self, name: str, rdtype: str) -> Answer:
+        """Ask the servers in turn until one gives an answer that can be used.
+
+        Raises:
+            NoAnswerError: none of them answered.
+            ServerError: those that answered gave an error.
+        """
+        query = dns.message.make_query(name, rdtype, use_edns=0, payload=UDP_PAYLOAD)
+        silent: dict[Endpoint, ServerError] = {}
+        unfit: dict[Endpoint, ServerError] = {}
+        for _try in range(self._tries):
+            for server in self._servers:
+                if server in unfit:
+                    continue
+                try:
+                    return Answer(server, await self._exchange(server, query))
+                except NoAnswerError as exc:
+                    silent[server] = exc
+                except ServerError as exc:
+                    unfit[server] = exc
+        raise next(iter([*unfit.values(), *silent.values()]))
+
+    async def _exchange(self, server: Endpoint, query: dns.message.Message) -> dns.message.Message:
+        where: dict[str, t.Any] = {"port": server.port, "timeout": self._timeout}
+        question = f"{server}: {query.question[0].to_text()}"
+        try:
+            if self._tcp:
+                response = await dns.asyncquery.tcp(query, server.host, **where)
+            else:
+                response, _used_tcp = await dns.asyncquery.udp_with_fallback(
+                    query, server.host, ignore_unexpected=True, **where
+                )
+        except dns.exception.Timeout:
+            raise NoAnswerError(
+                f"{question}: no answer within {self._timeout:g} s",
+                "check the tunnel to the registry and that its responder runs",
+            ) from None
+        except (OSError, EOFError) as exc:
+            raise NoAnswerError(
+                f"{question}: {exc or type(exc).__name__}",
+                "check the tunnel to the registry and that its responder runs",
+            ) from None
+        except dns.exception.DNSException as exc:
+            raise ServerError(
+                f"{question}: the answer is malformed or to another question ({exc})",
+                "check what listens at that address",
+            ) from None
+        rcode = response.rcode()
+        if rcode == dns.rcode.REFUSED:
+            raise ServerError(
+                f"{question}: REFUSED", "check the server's zones and its allow_query"
+            )
+        if rcode not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
+            raise ServerError(f"{question}: {dns.rcode.to_text(rcode)}", "see the server's log")
+        return response
+
+
+def _instance_key(target: dns.name.Name) -> PublicKey | None:
+    """Return the key that an instance name stands for; None for services of another kind."""
+    try:
+        return PublicKey.from_label(target.labels[0])
+    except UsageError:
+        return None
+
+
+class NoAnswerError(ServerError):
+    """A server that cannot be reached or stays silent."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """A response and the server that gave it."""
+
+    server: Endpoint
+    message: dns.message.Message
+
+    def find(self, name: dns.name.Name, rdtype: str) -> list[t.Any]:
+        """Return the rdatas of *name* and *rdtype* in the answer and additional sections."""
+        wanted = dns.rdatatype.from_text(rdtype)
+        return [
+            rdata
+            for section in (self.message.answer, self.message.additional)
+            for rrset in section
+            if rrset.name == name and rrset.rdtype == wanted and rrset.rdclass == dns.rdataclass.IN
+            for rdata in rrset
+        ]
