@@ -1,0 +1,55 @@
+# Copyright: (c) 2026, wgsd.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the lab needs of the machine that it runs on."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from .errors import LabError
+
+_PACKAGES = Path(__file__).with_name("apt-packages.txt")
+_LINE = re.compile(r"^(?P<package>[a-z0-9.+-]+)(?:\s+# needs: (?P<command>\S+))?\s*$")
+# What a kernel without built-in parts loads before the first namespace asks for it.
+_MODULES = ("tun", "veth", "bridge", "overlay", "nf_tables", "nft_masq", "nft_numgen", "wireguard")
+
+
+def missing_packages(listing: str) -> list[str]:
+    """Packages of ``listing`` (see apt-packages.txt) whose command is not on this machine."""
+    missing = []
+    for line in listing.splitlines():
+        match = _LINE.match(line)
+        if match and match["command"] and not shutil.which(match["command"]):
+            missing.append(match["package"])
+    return missing
+
+
+def check() -> None:
+    """Make sure that a lab can be built here.
+
+    :raises LabError: says what is missing and the command that mends it
+    """
+    if os.geteuid() != 0:
+        raise LabError("namespaces and containers need root; run the lab with sudo")
+    missing = missing_packages(_PACKAGES.read_text(encoding="utf-8"))
+    if missing:
+        raise LabError(
+            f"this machine lacks {', '.join(missing)}; mend it with\n"
+            f"  apt-get install --no-install-recommends {' '.join(missing)}"
+        )
+    if shutil.which("modprobe"):
+        # Best effort: where modules are built in or belong to an outer host, there are none.
+        subprocess.run(["modprobe", "--quiet", "--all", *_MODULES], stderr=subprocess.DEVNULL)
+    if not Path("/dev/net/tun").exists():
+        raise LabError("no /dev/net/tun on this machine; load its module with `modprobe tun`")
+
+
+def cache_dir() -> Path:
+    """Where images are kept: ``$WGSD_LAB_CACHE``, or ``.cache/lab`` in the project."""
+    project = Path(__file__).resolve().parents[2]
+    return Path(os.environ.get("WGSD_LAB_CACHE") or project / ".cache" / "lab").resolve()

@@ -1,0 +1,214 @@
+# Copyright: (c) 2026, wgsd.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Nodes: a network and a mount namespace each, kept alive by one sleeping process, the anchor.
+
+An anchor's ``argv[0]`` is ``wgsd-lab:PREFIX:NODE``. That name is the only record of a lab's
+namespaces: whoever cleans up finds them by it, also after a lab that was killed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from .errors import LabError
+
+_CLONE_NEWNET = 0x40000000
+_TITLE = "wgsd-lab:{prefix}:{name}"
+# A private /run gives a node its own /run/wireguard, so that every host can call its device wg0.
+_OWN_RUN = """
+mount -t tmpfs -o mode=755 tmpfs /run
+mkdir -m 700 /run/wireguard
+"""
+FORWARD = "echo 1 > /proc/sys/net/ipv4/ip_forward\n"
+
+
+class Node:
+    """One namespaced place: a host, a router or the internet."""
+
+    def __init__(self, name: str, pid: int) -> None:
+        self.name = name
+        self.pid = pid
+
+    def __repr__(self) -> str:
+        return f"Node({self.name!r}, pid={self.pid})"
+
+    def command(self, argv: Sequence[str]) -> list[str]:
+        """The command line that runs ``argv`` in this node, in the current folder."""
+        enter = ["nsenter", f"--target={self.pid}", "--mount", "--net", f"--wdns={os.getcwd()}"]
+        return [*enter, "--", *argv]
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: str | None = None,
+        check: bool = True,
+        timeout: float | None = 60,
+        env: dict[str, str] | None = None,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run ``argv`` here to its end and catch what it writes.
+
+        :raises LabError: if ``check`` and it ends with another status than 0
+        :raises subprocess.TimeoutExpired: after ``timeout`` seconds
+        """
+        return run_caught(self.name, argv, self.command(argv), stdin, check, timeout, env)
+
+    def popen(self, argv: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
+        """Start ``argv`` here; its pid is the process's own. The lab ends it if nobody else does."""
+        options.setdefault("start_new_session", True)
+        return subprocess.Popen(self.command(argv), **options)
+
+    def path(self, inside: str) -> Path:
+        """How ``inside``, a path in this node, is reached from outside of it."""
+        if inside.startswith("/var/run/"):  # an absolute link, which would lead out of the node
+            inside = inside[len("/var") :]
+        return Path(f"/proc/{self.pid}/root{inside}")
+
+    @contextmanager
+    def network(self) -> Iterator[None]:
+        """Make the calling thread's new sockets belong to this node."""
+        with open("/proc/thread-self/ns/net", "rb") as before, open(
+            f"/proc/{self.pid}/ns/net", "rb"
+        ) as here:
+            _setns(here.fileno())
+            try:
+                yield
+            finally:
+                _setns(before.fileno())
+
+
+def run_caught(
+    where: str,
+    argv: Sequence[str],
+    command: Sequence[str],
+    stdin: str | None,
+    check: bool,
+    timeout: float | None,
+    env: dict[str, str] | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """Run ``command``, which is how to run ``argv`` at ``where``, and catch what it writes.
+
+    :raises LabError: if ``check`` and it ends with another status than 0
+    :raises subprocess.TimeoutExpired: after ``timeout`` seconds
+    """
+    result = subprocess.run(
+        command,
+        input=stdin,
+        stdin=subprocess.DEVNULL if stdin is None else None,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        universal_newlines=True,
+        timeout=timeout,
+        env=env,
+    )
+    if check and result.returncode != 0:
+        raise LabError(
+            f"{where}: {' '.join(argv)} ended with status {result.returncode}: "
+            f"{(result.stderr or result.stdout).strip()}"
+        )
+    return result
+
+
+def _setns(descriptor: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.setns(descriptor, _CLONE_NEWNET) != 0:
+        error = ctypes.get_errno()
+        raise OSError(error, f"setns: {os.strerror(error)}")
+
+
+def create(prefix: str, name: str, setup: str = _OWN_RUN) -> Node:
+    """Make a node whose anchor has run ``setup`` (bash) in its new namespaces.
+
+    :raises LabError: when the namespaces cannot be made; says why
+    """
+    title = _TITLE.format(prefix=prefix, name=name)
+    script = f"ip link set lo up\n{setup}\necho ready\nexec >&- 2>&-\nexec -a {title} sleep infinity"
+    anchor = subprocess.Popen(
+        ["unshare", "--mount", "--net", "--propagation=private", "--", "bash", "-euc", script],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        universal_newlines=True,
+        start_new_session=True,
+        cwd="/",
+    )
+    assert anchor.stdout and anchor.stderr
+    with anchor.stdout, anchor.stderr:
+        if anchor.stdout.readline() != "ready\n":
+            why = anchor.stderr.read().strip()
+            anchor.kill()
+            anchor.wait()
+            raise LabError(f"cannot make the namespaces of {name}: {why}")
+    _ANCHORS[anchor.pid] = anchor
+    return Node(name, anchor.pid)
+
+
+# Anchors that are our children: they have to be waited for once they are dead.
+_ANCHORS: dict[int, subprocess.Popen[str]] = {}
+
+
+def create_host(prefix: str, name: str, forward: bool = False) -> Node:
+    """Make a node with a /run of its own; one that forwards packets, if ``forward``."""
+    return create(prefix, name, _OWN_RUN + (FORWARD if forward else ""))
+
+
+def find(prefix: str) -> dict[str, Node]:
+    """The nodes of the lab ``prefix`` that are alive, by name."""
+    beginning = _TITLE.format(prefix=prefix, name="").encode()
+    nodes = {}
+    for pid in _pids():
+        try:
+            title = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0]
+            asleep = os.readlink(f"/proc/{pid}/exe").endswith("/sleep")
+        except OSError:
+            continue
+        if title.startswith(beginning) and asleep:
+            name = title[len(beginning) :].decode()
+            nodes[name] = Node(name, pid)
+    return nodes
+
+
+def remove(prefix: str, patience: float = 10.0) -> None:
+    """End every process in the namespaces of the lab ``prefix``; with them the namespaces go.
+
+    :param patience: seconds until a process that does not go is an error
+    :raises LabError: when something is still there after ``patience`` seconds
+    """
+    spaces = {_network_of(node.pid) for node in find(prefix).values()} - {None}
+    spaces.discard(_network_of(os.getpid()))
+    deadline = time.monotonic() + patience
+    while True:
+        left = [pid for pid in _pids() if pid != os.getpid() and _network_of(pid) in spaces]
+        if not left:
+            break
+        if time.monotonic() > deadline:
+            raise LabError(f"lab {prefix}: processes {left} do not end; look with `ps` what they do")
+        for pid in left:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        time.sleep(0.01)
+    for pid in [pid for pid, anchor in _ANCHORS.items() if anchor.poll() is not None]:
+        del _ANCHORS[pid]
+
+
+def _pids() -> list[int]:
+    return [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
+
+
+def _network_of(pid: int) -> str | None:
+    """The identity of a process's network namespace; None once the process is gone or a zombie."""
+    try:
+        return os.readlink(f"/proc/{pid}/ns/net")
+    except OSError:
+        return None
