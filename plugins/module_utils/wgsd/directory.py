@@ -84,7 +84,7 @@ class Directory:
         """List the peers of the zone (RFC 6763 section 4), sorted by name, then key.
 
         Raises:
-            ServerError: no server answered, or the zone does not exist there.
+            ServerError: no server answered.
         """
         return asyncio.run(self._browse())
 

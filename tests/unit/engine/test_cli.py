@@ -1,0 +1,133 @@
+# Copyright: (c) 2026, wgsd.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The command line as a process: exit codes and messages."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from wgsd.keys import PublicKey
+from wgsd.names import instance_name, txt_strings
+
+from .scripted_dns import ScriptedServer, respond
+
+pytestmark = pytest.mark.unit
+
+ENGINE = pathlib.Path(__file__).parents[3] / "plugins" / "module_utils"
+BOB = PublicKey(b"b" * 32)
+NAME = instance_name(BOB, "example.com")
+
+
+def wgsd(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "wgsd", *arguments],
+        env={**os.environ, "PYTHONPATH": str(ENGINE)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def zone_of_bob(port=51820):
+    txt = " ".join(f'"{s}"' for s in txt_strings(BOB, ["10.0.0.2/32"], "bob"))
+    records = {
+        "PTR": [("_wireguard._udp.example.com.", "PTR", NAME)],
+        "SRV": [(NAME, "SRV", f"0 0 {port} {NAME}")],
+        "A": [(NAME, "A", "192.0.2.20")],
+        "TXT": [(NAME, "TXT", txt)],
+    }
+    return lambda query, _tcp: respond(
+        query, records.get(query.question[0].to_text().split()[-1], [])
+    )
+
+
+def test_peers_are_listed_for_people():
+    with ScriptedServer(zone_of_bob()) as server:
+        done = wgsd("peers", "--dns", str(server.endpoint), "--zone", "example.com")
+    assert done.returncode == 0, done.stderr
+    header, row = done.stdout.splitlines()
+    assert header.split() == ["NAME", "PUBLIC", "KEY", "ENDPOINT", "ALLOWED", "IPS"]
+    assert row.split() == ["bob", BOB.base64, "192.0.2.20:51820", "10.0.0.2/32"]
+
+
+def test_peers_are_listed_for_machines():
+    with ScriptedServer(zone_of_bob()) as server:
+        done = wgsd("peers", "-dns", str(server.endpoint), "-zone", "example.com", "--json")
+    assert json.loads(done.stdout) == [
+        {
+            "name": "bob",
+            "public_key": BOB.base64,
+            "endpoint": "192.0.2.20:51820",
+            "allowed_ips": ["10.0.0.2/32"],
+        }
+    ]
+
+
+def test_one_unusable_peer_is_named_and_gives_exit_code_1():
+    with ScriptedServer(zone_of_bob(port=0)) as server:
+        done = wgsd("peers", "--dns", str(server.endpoint), "--zone", "example.com")
+    assert done.returncode == 1
+    assert BOB.base64 in done.stderr
+    assert "port 0" in done.stderr
+
+
+def test_a_server_out_of_reach_gives_exit_code_3():
+    with ScriptedServer(zone_of_bob()) as server:
+        closed = str(server.endpoint)
+    done = wgsd("peers", "--dns", closed, "--zone", "example.com")
+    assert done.returncode == 3
+    assert done.stderr.startswith("wgsd peers: ")
+    assert closed in done.stderr
+
+
+def test_a_device_that_is_not_there_gives_exit_code_3():
+    for arguments in (
+        ["client", "-device", "nodevice0", "-dns", "127.0.0.1:1", "-zone", "example.com", "--once"],
+        ["status", "--interface", "nodevice0"],
+    ):
+        done = wgsd(*arguments)
+        assert done.returncode == 3, done.stderr
+        assert "nodevice0" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["client", "--device", "wg0", "--zone", "example.com"], "--dns is missing"),
+        (["client", "--config", "x", "--device", "wg0"], "exclude each other"),
+        (["client", "--device", "wg0", "--dns", "a:1", "--zone", "b"], "'a' is not an IP address"),
+        (["client", "--device", "w/g", "--dns", "10.0.0.1", "--zone", "b"], "'w/g'"),
+        (["client", "--config", "/nonexistent.yml"], "/nonexistent.yml: cannot be read"),
+        (["responder", "--config", "/nonexistent.yml"], "/nonexistent.yml: cannot be read"),
+        (["peers", "--dns", "10.0.0.1:0", "--zone", "b"], "port 0"),
+        (["peers", "--dns", "10.0.0.1", "--zone", "b..c"], "bad label"),
+        (["peers", "--zone", "b"], "--dns"),
+        (["frobnicate"], "frobnicate"),
+        ([], "COMMAND"),
+    ],
+)
+def test_bad_usage_gives_exit_code_2_and_says_what_is_wrong(arguments, problem):
+    done = wgsd(*arguments)
+    assert done.returncode == 2
+    assert problem in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_configuration_can_be_checked_without_a_device(tmp_path):
+    good, bad = tmp_path / "good.yml", tmp_path / "bad.yml"
+    good.write_text("interface: wg0\nzone: example.com\nregistries: [10.0.0.254]\n")
+    bad.write_text("interface: wg0\nzone: example.com\nregistries: [10.0.0.254:99999]\n")
+    assert wgsd("client", "--config", str(good), "--check").returncode == 0
+    done = wgsd("client", "--config", str(bad), "--check")
+    assert done.returncode == 2
+    assert f"{bad}:3: field registries[0]: port 99999" in done.stderr

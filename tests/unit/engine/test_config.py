@@ -1,0 +1,165 @@
+# Copyright: (c) 2026, wgsd.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Configuration files: what is read, and how errors are told."""
+
+from __future__ import annotations
+
+import pathlib
+
+import pytest
+
+from wgsd import config
+from wgsd.errors import UsageError
+from wgsd.keys import PublicKey
+from wgsd.model import Endpoint
+
+pytestmark = pytest.mark.unit
+
+KEY = PublicKey(bytes(range(32))).base64
+
+RESPONDER = f"""\
+listen: ["10.0.0.254:53", "[fd00::1]"]
+zones:
+  - zone: Example.com
+    device: wg0
+    self: {{endpoint: "203.0.113.4:51820", allowed_ips: ["10.0.0.254"]}}
+    names: {{"{KEY}": Alice}}
+    allow_query: ["10.0.0.0/24"]
+    allow_transfer: []
+state_dir: /var/lib/elsewhere
+"""
+
+
+@pytest.fixture
+def write(tmp_path):
+    def _write(text: str) -> pathlib.Path:
+        path = tmp_path / "wgsd.yml"
+        path.write_text(text)
+        return path
+
+    return _write
+
+
+def test_every_field_of_the_responder_is_read(write):
+    settings = config.load_responder(write(RESPONDER))
+    assert settings.listen == (Endpoint("10.0.0.254", 53), Endpoint("fd00::1", 53))
+    assert settings.state_dir == pathlib.Path("/var/lib/elsewhere")
+    (zone,) = settings.zones
+    assert (zone.zone, zone.device) == ("example.com.", "wg0")
+    assert zone.own == config.SelfSettings(Endpoint("203.0.113.4", 51820), ("10.0.0.254/32",))
+    assert zone.names == {PublicKey.from_base64(KEY): "alice"}
+    assert zone.allow_query == ("10.0.0.0/24",)
+    assert zone.allow_transfer == ()
+
+
+def test_a_zone_and_a_device_are_enough(write):
+    settings = config.load_responder(write("zones: [{zone: example.com., device: wg0}]"))
+    assert settings.listen == ()
+    assert settings.state_dir == pathlib.Path("/var/lib/wgsd")
+    assert settings.zones[0].own is None
+    assert settings.zones[0].allow_query is None
+
+
+@pytest.mark.parametrize(
+    ("text", "own"),
+    [("true", config.SelfSettings()), ("false", None), ("{}", config.SelfSettings())],
+)
+def test_self_is_a_yes_a_no_or_a_mapping(write, text, own):
+    path = write(f"zones: [{{zone: example.com., device: wg0, self: {text}}}]")
+    assert config.load_responder(path).zones[0].own == own
+
+
+def test_all_addresses_may_be_listened_on(write):
+    path = write('listen: ["0.0.0.0:5353", "[::]:5353", "::"]\nzones: [{zone: a.b, device: wg0}]')
+    assert [str(e) for e in config.load_responder(path).listen] == [
+        "0.0.0.0:5353",
+        "[::]:5353",
+        "[::]:53",
+    ]
+
+
+def test_every_field_of_the_client_is_read(write):
+    path = write("interface: wg0\nzone: example.com.\nregistries: [10.0.0.254]\nkeepalive: 15\n")
+    assert config.load_client(path) == config.ClientSettings(
+        "wg0", "example.com.", (Endpoint("10.0.0.254", 53),), 15
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "field", "problem"),
+    [
+        ("zones: []", 1, "zones", "empty"),
+        ("listen: []", 1, "", "zones is missing"),
+        ("zones:\n- zone: a.b\n", 2, "zones[0]", "device is missing"),
+        ("zones:\n- {zone: a.b, device: wg0}\ncolour: red\n", 3, "colour", "unknown key"),
+        ("zones:\n- zone: a.b\n  device: wg0\n  dev: x\n", 4, "zones[0].dev", "unknown key"),
+        ("zones:\n- {zone: a.b, device: waytoolonganame}\n", 2, "zones[0].device", ""),
+        ("zones:\n- {zone: a..b, device: wg0}\n", 2, "zones[0].zone", "bad label"),
+        (
+            "zones:\n- {zone: a.b, device: wg0}\n- {zone: A.B., device: wg1}\n",
+            3,
+            "zones[1].zone",
+            "already there",
+        ),
+        ("zones:\n- {zone: a.b, device: wg0}\nlisten: [10.0.0.1:0]", 3, "listen[0]", "port 0"),
+        ("zones:\n- {zone: a.b, device: wg0}\nlisten: ['0.0.0.0:99999']", 3, "listen[0]", "99999"),
+        ("zones:\n- {zone: a.b, device: wg0}\nlisten: 10.0.0.1", 3, "listen", "list is expected"),
+        (
+            "zones:\n- {zone: a.b, device: wg0, self: {endpoint: x}}",
+            2,
+            "zones[0].self.endpoint",
+            "",
+        ),
+        ("zones:\n- {zone: a.b, device: wg0, names: {x: y}}", 2, "zones[0].names.x", "public key"),
+        ("zones:\n- {zone: a.b, device: wg0, allow_query: [a]}", 2, "zones[0].allow_query[0]", ""),
+        ("zones:\n- {zone: a.b, device: }", 2, "zones[0].device", "text is expected"),
+        ("zones:\n- a\n", 2, "zones[0]", "mapping is expected"),
+        ("zones: [{zone: a.b, device: wg0}]\nstate_dir: x", 2, "state_dir", "absolute"),
+        ("zones: [{zone: a.b, device: wg0}]\nzones: []", 2, "zones", "twice"),
+        ("zones: [}", 1, "", "not valid YAML"),
+    ],
+)
+def test_an_error_names_file_line_and_field(write, text, line, field, problem):
+    if "waytoolong" in text:
+        text = text.replace("waytoolonganame", "w" * 16)
+    path = write(text)
+    with pytest.raises(UsageError) as caught:
+        config.load_responder(path)
+    message = str(caught.value)
+    assert message.startswith(f"{path}:{line}: ")
+    assert f"field {field}:" in message or not field
+    assert problem in message
+
+
+def test_two_peers_cannot_have_one_name(write):
+    other = PublicKey(bytes(32)).base64
+    names = f'{{"{KEY}": a, "{other}": A}}'
+    path = write(f"zones:\n- {{zone: a.b, device: wg0, names: {names}}}")
+    with pytest.raises(UsageError, match="given twice"):
+        config.load_responder(path)
+
+
+@pytest.mark.parametrize("text", ["", "# nothing but a comment\n"])
+def test_an_empty_file_is_told_as_such(write, text):
+    with pytest.raises(UsageError, match="the file is empty"):
+        config.load_client(write(text))
+
+
+def test_a_file_that_cannot_be_read_is_told_as_such(tmp_path):
+    with pytest.raises(UsageError, match="No such file"):
+        config.load_client(tmp_path / "absent.yml")
+
+
+@pytest.mark.parametrize("keepalive", ["-1", "65536", "soon", "[1]"])
+def test_a_keepalive_is_a_number_that_wireguard_takes(write, keepalive):
+    path = write(f"interface: wg0\nzone: a.b\nregistries: [10.0.0.1]\nkeepalive: {keepalive}")
+    with pytest.raises(UsageError, match="field keepalive"):
+        config.load_client(path)
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a b", "a/b", "a:b", "w" * 16])
+def test_what_linux_would_not_take_for_an_interface_is_refused(name):
+    with pytest.raises(UsageError):
+        config.check_interface(name)

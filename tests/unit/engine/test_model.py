@@ -1,0 +1,77 @@
+# Copyright: (c) 2026, wgsd.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Endpoints and networks."""
+
+from __future__ import annotations
+
+import pytest
+
+from wgsd.errors import UsageError
+from wgsd.keys import PublicKey
+from wgsd.model import Endpoint, Peer, PeerChange, parse_network
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.mark.parametrize(
+    ("text", "endpoint"),
+    [
+        ("192.0.2.1:51820", Endpoint("192.0.2.1", 51820)),
+        ("[2001:DB8::1]:1", Endpoint("2001:db8::1", 1)),
+        ("[::ffff:192.0.2.1]:65535", Endpoint("192.0.2.1", 65535)),
+    ],
+)
+def test_an_endpoint_is_parsed(text, endpoint):
+    assert Endpoint.parse(text) == endpoint
+
+
+@pytest.mark.parametrize("endpoint", ["192.0.2.1:51820", "[2001:db8::1]:51820"])
+def test_an_endpoint_is_written_as_it_is_read(endpoint):
+    assert str(Endpoint.parse(endpoint)) == endpoint
+
+
+@pytest.mark.parametrize("text", ["192.0.2.1", "2001:db8::1", "[2001:db8::1]"])
+def test_the_default_port_is_for_addresses_without_one(text):
+    assert Endpoint.parse(text, default_port=53).port == 53
+    with pytest.raises(UsageError):
+        Endpoint.parse(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "example.com:53",
+        "192.0.2.1:0",
+        "192.0.2.1:99999",
+        "192.0.2.1:-1",
+        "192.0.2.1:٣",
+        "192.0.2.1:",
+        "192.0.2.300:53",
+        "0.0.0.0:53",
+        "[::]:53",
+        "[ff02::1]:53",
+        "224.0.0.1:53",
+        "255.255.255.255:53",
+        "[2001:db8::1",
+        "[2001:db8::1]53",
+    ],
+)
+def test_what_packets_cannot_be_sent_to_is_refused(text):
+    with pytest.raises(UsageError):
+        Endpoint.parse(text)
+
+
+def test_a_network_gets_its_length_and_canonical_form():
+    assert parse_network("10.0.0.1") == "10.0.0.1/32"
+    assert parse_network("2001:DB8::/64") == "2001:db8::/64"
+    with pytest.raises(UsageError, match="host bits"):
+        parse_network("10.0.0.1/24")
+
+
+def test_a_preshared_key_is_never_printed():
+    key, secret = PublicKey(bytes(32)), b"s" * 32
+    for thing in (Peer(key, preshared_key=secret), PeerChange(key, preshared_key=secret)):
+        assert "sss" not in repr(thing)
