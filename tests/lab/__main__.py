@@ -3,6 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Run the lab's command line."""
 
+from __future__ import annotations
+
 import sys
 
 from .cli import main

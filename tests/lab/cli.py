@@ -8,17 +8,16 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 
 from . import image, machine
 from .apt_sources import SUITES
 from .errors import LabError
 from .nat import KINDS, Nat
 from .progress import say, step
+from .signals import sigterm_raises
 from .systemd import DEFAULT_HOSTS, DEFAULT_PREFIX, DEFAULT_SUITE, SystemdLab
 from .topology import MAX_SITES
 
@@ -26,19 +25,15 @@ from .topology import MAX_SITES
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; 0 done, 1 failed, 2 bad usage. ``exec`` has its command's status."""
     arguments = _parser().parse_args(argv)
-    signal.signal(signal.SIGTERM, _end)
     try:
-        return int(arguments.verb(arguments) or 0)
+        with sigterm_raises():
+            return int(arguments.verb(arguments) or 0)
     except (LabError, ValueError) as error:
         print(f"lab: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("lab: interrupted", file=sys.stderr)
         return 130
-
-
-def _end(number: int, _frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)
 
 
 def _up(arguments: argparse.Namespace) -> None:
@@ -126,7 +121,9 @@ def _gc(_arguments: argparse.Namespace) -> None:
 def _attached(arguments: argparse.Namespace) -> SystemdLab:
     lab = SystemdLab(prefix=arguments.prefix, state=arguments.state)
     if not lab.attach():
-        raise LabError(f"lab {arguments.prefix} is not up; `up --prefix {arguments.prefix}` makes it")
+        raise LabError(
+            f"lab {arguments.prefix} is not up; `up --prefix {arguments.prefix}` makes it"
+        )
     return lab
 
 
@@ -143,7 +140,9 @@ def _parser() -> argparse.ArgumentParser:
 
     up = verbs.add_parser("up", parents=[common], help="bring a lab of systemd hosts up")
     up.set_defaults(verb=_up)
-    up.add_argument("--hosts", default=",".join(DEFAULT_HOSTS), help="comma-separated (%(default)s)")
+    up.add_argument(
+        "--hosts", default=",".join(DEFAULT_HOSTS), help="comma-separated (%(default)s)"
+    )
     up.add_argument("--suite", default=DEFAULT_SUITE, choices=SUITES, help="Debian (%(default)s)")
     for number, letter in enumerate(_letters()):
         shown = f"NAT of router {letter} (port-restricted)" if number < 2 else argparse.SUPPRESS

@@ -100,7 +100,7 @@ def _build(suite: str, image: Path) -> None:
 def _machine_apt_options() -> list[str]:
     """The machine's apt settings that decide whether its mirror can be reached and believed."""
     dump = subprocess.run(
-        ["apt-config", "dump"], check=True, stdout=subprocess.PIPE, universal_newlines=True
+        ["apt-config", "dump"], check=True, stdout=subprocess.PIPE, text=True
     ).stdout
     return [
         line
@@ -118,7 +118,7 @@ def _run_talking(command: list[str], sources: str) -> None:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        universal_newlines=True,
+        text=True,
     )
     assert process.stdin and process.stdout
     process.stdin.write(sources)
@@ -130,6 +130,7 @@ def _run_talking(command: list[str], sources: str) -> None:
             say("  " + line.rstrip())
     if process.wait() != 0:
         raise LabError(
-            "mmdebstrap failed; its last lines were:\n  " + "\n  ".join(seen[-15:])
+            "mmdebstrap failed; its last lines were:\n  "
+            + "\n  ".join(seen[-15:])
             + "\nCheck that `apt-get update` works on this machine, then try again."
         )

@@ -128,7 +128,7 @@ def package_stanza(deb: Path) -> str:
         ["dpkg-deb", "--field", str(deb)],
         check=True,
         stdout=subprocess.PIPE,
-        universal_newlines=True,
+        text=True,
     ).stdout
     content = deb.read_bytes()
     return (

@@ -15,7 +15,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,7 @@ class Node:
         return run_caught(self.name, argv, self.command(argv), stdin, check, timeout, env)
 
     def popen(self, argv: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
-        """Start ``argv`` here; its pid is the process's own. The lab ends it if nobody else does."""
+        """Start ``argv`` here; its pid is the process's own. At the latest the lab ends it."""
         options.setdefault("start_new_session", True)
         return subprocess.Popen(self.command(argv), **options)
 
@@ -76,10 +76,9 @@ class Node:
     @contextmanager
     def network(self) -> Iterator[None]:
         """Make the calling thread's new sockets belong to this node."""
-        with open("/proc/thread-self/ns/net", "rb") as before, open(
-            f"/proc/{self.pid}/ns/net", "rb"
-        ) as here:
-            _setns(here.fileno())
+        with open("/proc/thread-self/ns/net", "rb") as before:
+            with open(f"/proc/{self.pid}/ns/net", "rb") as here:
+                _setns(here.fileno())
             try:
                 yield
             finally:
@@ -106,7 +105,7 @@ def run_caught(
         stdin=subprocess.DEVNULL if stdin is None else None,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        universal_newlines=True,
+        text=True,
         timeout=timeout,
         env=env,
     )
@@ -131,13 +130,14 @@ def create(prefix: str, name: str, setup: str = _OWN_RUN) -> Node:
     :raises LabError: when the namespaces cannot be made; says why
     """
     title = _TITLE.format(prefix=prefix, name=name)
-    script = f"ip link set lo up\n{setup}\necho ready\nexec >&- 2>&-\nexec -a {title} sleep infinity"
+    setup = f"ip link set lo up\n{setup}\necho ready\nexec >&- 2>&-\n"
+    script = f"{setup}exec -a {title} sleep infinity"
     anchor = subprocess.Popen(
         ["unshare", "--mount", "--net", "--propagation=private", "--", "bash", "-euc", script],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        universal_newlines=True,
+        text=True,
         start_new_session=True,
         cwd="/",
     )
@@ -191,12 +191,10 @@ def remove(prefix: str, patience: float = 10.0) -> None:
         if not left:
             break
         if time.monotonic() > deadline:
-            raise LabError(f"lab {prefix}: processes {left} do not end; look with `ps` what they do")
+            raise LabError(f"lab {prefix}: processes {left} do not end; see with `ps` what they do")
         for pid in left:
-            try:
+            with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
         time.sleep(0.01)
     for pid in [pid for pid, anchor in _ANCHORS.items() if anchor.poll() is not None]:
         del _ANCHORS[pid]

@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,7 @@ HOLDER = "podman"
 # Enough for any host; a machine without CAP_SYS_RESOURCE may not set more than it has itself.
 _MAX_FILES = 524288
 _MAX_PROCESSES = 32768
-_CAPABILITIES = (
-    "SYS_ADMIN,NET_ADMIN,NET_RAW,SYS_PTRACE,SYS_NICE,AUDIT_WRITE,DAC_READ_SEARCH"
-)
+_CAPABILITIES = "SYS_ADMIN,NET_ADMIN,NET_RAW,SYS_PTRACE,SYS_NICE,AUDIT_WRITE,DAC_READ_SEARCH"
 _ENVIRONMENT = (
     "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "HOME=/root",
@@ -79,7 +78,7 @@ def machine_kind() -> str:
     kind = subprocess.run(
         ["stat", "-f", "-c", "%T", "/sys/fs/cgroup"],
         stdout=subprocess.PIPE,
-        universal_newlines=True,
+        text=True,
     ).stdout.strip()
     if kind == "cgroup2fs":
         return f"PID 1 is {init}, cgroup2: the hosts' cgroups go into the machine's tree"
@@ -258,15 +257,13 @@ def remove_traces(prefix: str) -> None:
     result = subprocess.run(
         ["unshare", "--mount", "--propagation=private", "--", "bash", "-c", script],
         stderr=subprocess.PIPE,
-        universal_newlines=True,
+        text=True,
     )
     if result.returncode != 0:
         raise LabError(f"lab {prefix}: {result.stderr.strip()}")
     shutil.rmtree(run_dir(prefix), ignore_errors=True)
-    try:
+    with suppress(OSError):  # another lab has its sockets there, or nothing ever had
         run_dir(prefix).parent.rmdir()
-    except OSError:  # another lab has its sockets there, or nothing ever had
-        pass
 
 
 def _cgroup(prefix: str) -> str:
@@ -274,7 +271,7 @@ def _cgroup(prefix: str) -> str:
 
 
 def _containers_conf() -> str:
-    """podman's settings; limits are no higher than the machine's own, which may be all we may set."""
+    """podman's settings; limits are no higher than the machine's own."""
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     processes = resource.getrlimit(resource.RLIMIT_NPROC)[1]
     files, processes = _at_most(files, _MAX_FILES), _at_most(processes, _MAX_PROCESSES)

@@ -7,38 +7,27 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 import shutil
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from . import image, inventory, machine, netns, network, podman
 from .errors import LabError
-from .network import Network, Router
+from .names import check_prefix
 from .nat import Nat
 from .netns import Node
+from .network import Network, Router
 from .podman import Host, Podman
 from .progress import say, step
+from .signals import sigterm_raises
 from .ssh import Access
 from .topology import REGISTRY, Site, plan
 
 DEFAULT_PREFIX = "wgsd"
 DEFAULT_HOSTS = (REGISTRY, "alice", "bob")
 DEFAULT_SUITE = "bookworm"
-_PREFIX = re.compile(r"[a-z][a-z0-9-]{0,14}")
-
-
-def check_prefix(prefix: str) -> str:
-    """``prefix``, if it can be part of names of processes, cgroups and sockets.
-
-    :raises LabError: if it cannot
-    """
-    if not _PREFIX.fullmatch(prefix):
-        raise LabError(
-            f"bad prefix {prefix!r}: 1 to 15 lower-case letters, digits and hyphens, a letter first"
-        )
-    return prefix
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,18 +80,19 @@ class SystemdLab:
         self.access = Access(self.prefix, self.state)
         self._network: Network | None = None
         self._hosts: dict[str, Host] = {}
+        self._stack = ExitStack()
 
     def __enter__(self) -> SystemdLab:
         self.down()
-        try:
+        with ExitStack() as stack:
+            stack.enter_context(sigterm_raises())
+            stack.callback(self.down)
             self.up()
-        except BaseException:
-            self.down()
-            raise
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.down()
+        self._stack.close()
 
     def up(self) -> None:
         """Bring the lab up; one that is up already stays, and hosts that are off are started.
@@ -147,9 +137,7 @@ class SystemdLab:
         engine = Podman.attach(self.prefix)
         if self._network is None or engine is None:
             return False
-        self._hosts = {
-            name: Host(engine, name, node) for name, node in self._network.hosts.items()
-        }
+        self._hosts = {name: Host(engine, name, node) for name, node in self._network.hosts.items()}
         return True
 
     @property

@@ -1,0 +1,112 @@
+# Copyright: (c) 2026, wgsd.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The bed of bare namespaces: engine tests, the NAT grid and benchmarks; up in a quarter second."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+from . import machine, netns, network, wireguard
+from .errors import LabError
+from .names import check_prefix
+from .netns import Node
+from .network import Network, Router
+from .signals import sigterm_raises
+from .topology import INTERNET, REGISTRY, REGISTRY_ADDRESS, Site
+from .wireguard import WireGuard
+
+DEFAULT_SITES = (Site("alice"), Site("bob"))
+
+
+class BareHost(Node):
+    """A host without an operating system of its own: a network, a /run, and what a test starts."""
+
+    def __init__(self, node: Node, address: str, outside: str) -> None:
+        super().__init__(node.name, node.pid)
+        self.address = address
+        self.outside = outside
+
+    def start_wireguard(
+        self,
+        interface: str = "wg0",
+        *,
+        address: str | None = None,
+        listen_port: int = 51820,
+        private_key: str | None = None,
+    ) -> WireGuard:
+        """Start a WireGuard device here; see :func:`tests.lab.wireguard.start`."""
+        return wireguard.start(
+            self, interface, address=address, listen_port=listen_port, private_key=private_key
+        )
+
+
+class BareLab:
+    """A registry, and sites behind routers; a context manager.
+
+    Everything is gone when the block is left, by an exception, ^C and SIGTERM too; a lab of the
+    same prefix that was killed is removed first.
+
+    :param prefix: tells this lab's processes from other labs'
+    :param sites: in the order of their routers ``a``, ``b`` …
+    """
+
+    def __init__(self, prefix: str, sites: Sequence[Site] = DEFAULT_SITES) -> None:
+        self.prefix = check_prefix(prefix)
+        self._sites = tuple(sites)
+        self._network: Network | None = None
+        self._hosts: dict[str, BareHost] = {}
+        self._stack = ExitStack()
+
+    def __enter__(self) -> BareLab:
+        machine.check()
+        netns.remove(self.prefix)
+        with ExitStack() as stack:
+            stack.enter_context(sigterm_raises())
+            stack.callback(netns.remove, self.prefix)
+            self._network = network.build(self.prefix, self._sites)
+            self._stack = stack.pop_all()
+        registry = self._network.nodes[REGISTRY]
+        self._hosts = {REGISTRY: BareHost(registry, REGISTRY_ADDRESS, REGISTRY_ADDRESS)}
+        for site in self._network.sites:
+            for name, address in site.hosts.items():
+                node = self._network.nodes[name]
+                self._hosts[name] = BareHost(node, address, site.wan_address)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    @property
+    def hosts(self) -> dict[str, BareHost]:
+        """All hosts, the registry first."""
+        return self._hosts
+
+    @property
+    def registry(self) -> BareHost:
+        """The host with the public address 203.0.113.4."""
+        return self._hosts[REGISTRY]
+
+    @property
+    def internet(self) -> Node:
+        """The router between the public networks: the place to watch packets."""
+        assert self._network, "the lab is not up"
+        return self._network.nodes[INTERNET]
+
+    def host(self, name: str) -> BareHost:
+        """A host by its name; ``address`` is its own, ``outside`` how the internet sees it.
+
+        :raises LabError: when there is none
+        """
+        if name not in self._hosts:
+            raise LabError(f"no host {name!r}; there are {', '.join(self._hosts)}")
+        return self._hosts[name]
+
+    def router(self, name: str) -> Router:
+        """A router by its letter, or by the name of its site.
+
+        :raises LabError: when there is none
+        """
+        assert self._network, "the lab is not up"
+        return self._network.router(name)
