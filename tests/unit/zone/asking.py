@@ -1,0 +1,114 @@
+# Copyright: (c) 2026, wgsd.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Four peers, and a way to ask a zone of theirs questions without a socket."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import typing as t
+
+import dns.message
+import dns.name
+import dns.rdatatype
+
+from wgsd.keys import PublicKey
+from wgsd.zone.answers import Context, Served, respond
+from wgsd.zone.records import build
+from wgsd.zone.version import Content, Instance
+
+ZONE = "example.com."
+SERVICE = "_wireguard._udp.example.com."
+TUNNEL = "10.0.0.254"
+TUNNEL6 = "fd00::254"
+
+
+def key(name: str) -> PublicKey:
+    """The same key for the same name in every run."""
+    return PublicKey(hashlib.sha256(name.encode()).digest())
+
+
+def content(*instances: Instance, addresses: t.Sequence[str] = (TUNNEL, TUNNEL6)) -> Content:
+    """A zone's content with the instances in the order that the engine puts them in."""
+    ordered = sorted(instances, key=lambda instance: instance.public_key.label)
+    return Content(tuple(addresses), tuple(ordered))
+
+
+def many(number: int) -> list[Instance]:
+    """That many peers with an endpoint each."""
+    return [
+        Instance(
+            key(f"peer {i}"), f"198.51.{100 + i // 250}.{1 + i % 250}", 51820, ("10.1.0.1/32",)
+        )
+        for i in range(number)
+    ]
+
+
+ALICE = Instance(
+    key("alice"), "203.0.113.1", 41414, ("10.0.0.1/32", "192.168.1.0/24"), name="alice"
+)
+BOB = Instance(key("bob"), "2001:db8::b", 51821, ("10.0.0.2/32",))
+CAROL = Instance(key("carol"), "203.0.113.3", 51822, tuple(f"10.77.{i}.0/24" for i in range(30)))
+REGISTRY = Instance(key("registry"), None, 51820, ("10.0.0.254/32",))
+
+
+class Asker:
+    """Asks the way a client on the network would and parses what comes back."""
+
+    def __init__(self, *contents: Content, allow_query: t.Sequence[str] | None = None) -> None:
+        self.zones: dict[dns.name.Name, Served] = {}
+        for one in contents:
+            self.serve(ZONE, one, allow_query=allow_query)
+
+    def serve(
+        self,
+        origin: str,
+        one: Content | None,
+        serial: int = 7,
+        allow_query: t.Sequence[str] | None = None,
+    ) -> None:
+        """Serve one more zone."""
+        name = dns.name.from_text(origin)
+        networks = allow_query and tuple(ipaddress.ip_network(n) for n in allow_query)
+        zone = build(origin, serial, one) if one else None
+        self.zones[name] = Served(name, networks, zone)
+
+    def raw(
+        self, wire: bytes, *, source: str = "10.0.0.1", local: str = TUNNEL, tcp: bool = False
+    ) -> bytes | None:
+        """Hand over bytes as they are."""
+        return respond(self.zones, wire, Context(source, local, tcp))
+
+    def __call__(
+        self,
+        name: str,
+        rdtype: str,
+        *,
+        size: int | None = None,
+        rdclass: str = "IN",
+        source: str = "10.0.0.1",
+        local: str = TUNNEL,
+        tcp: bool = False,
+    ) -> dns.message.Message:
+        """Ask for *name*, with EDNS and that UDP size if one is given."""
+        query = dns.message.make_query(name, rdtype, rdclass, use_edns=0 if size else False)
+        if size:
+            query.use_edns(0, payload=size)
+        wire = self.raw(query.to_wire(), source=source, local=local, tcp=tcp)
+        assert wire is not None
+        response = dns.message.from_wire(wire)
+        assert query.is_response(response)
+        if not tcp:
+            assert len(wire) <= min(max(size or 512, 512), 1232)
+        return response
+
+
+def texts(section: t.Iterable[t.Any]) -> list[str]:
+    """RRsets without their TTLs, one string a record: ``owner TYPE data``."""
+    return [
+        f"{rrset.name} {dns.rdatatype.to_text(rrset.rdtype)} {rdata}"
+        for rrset in section
+        for rdata in rrset
+    ]
