@@ -35,7 +35,9 @@ from wgsd.zone.version import Instance
 pytestmark = pytest.mark.unit
 
 ALICE_NAME = f"{ALICE.public_key.label}.{SERVICE}"
-ALICE_TXT = f'"txtvers=1" "pub={ALICE.public_key.base64}" "allowed=10.0.0.1/32,192.168.1.0/24"'
+ALICE_TXT = (
+    f'"txtvers=1" "pub={ALICE.public_key.base64}" "allowed=10.0.0.1/32,192.168.1.0/24" "name=alice"'
+)
 
 
 def extended_error(response: dns.message.Message) -> int | None:
