@@ -70,8 +70,7 @@ def _disconnect(mesh: Mesh) -> None:
     mesh.remove_peer("alice", "bob")
     mesh.remove_peer("bob", "alice")
     for name in ("alice", "bob"):
-        router = mesh.lab.router(name)
-        router.set_nat(router.nat)
+        mesh.lab.router(name).flush()
 
 
 def _appear(mesh: Mesh, pause: float) -> float:
