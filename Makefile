@@ -50,6 +50,7 @@ test-lab: setup ## Test on real WireGuard behind real NATs (every test that has 
 
 .PHONY: test-kernel
 test-kernel: setup ## Test the device backend on a kernel that has WireGuard
+	@tools/setup tests/kernel/apt-packages.txt
 	@tests/kernel/run
 
 .PHONY: test-molecule
@@ -62,7 +63,7 @@ test-artifact: setup ## Build the collection, install it elsewhere and use it by
 
 .PHONY: bench
 bench: setup ## Measure speed
-	@$(PYTHON) -m tests.bench
+	@PYTHONPATH=plugins/module_utils $(PYTHON) -m tests.bench
 
 .PHONY: fuzz
 fuzz: setup ## Throw generated input at the engine
