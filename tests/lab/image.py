@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from . import apt_sources, image_recipe
@@ -44,7 +44,7 @@ def ensure(suite: str, cache: Path) -> Path:
     if suite not in apt_sources.SUITES:
         raise LabError(f"unknown Debian suite {suite!r}; the lab knows {apt_sources.SUITES}")
     image = path(suite, cache)
-    image.parent.mkdir(parents=True, exist_ok=True)
+    image.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # it holds setuid programs
     with _locked(image.parent / f"{image.name}.lock"):
         if not image.exists():
             with step(f"building the image {image.name} (packages are downloaded)"):
@@ -53,12 +53,15 @@ def ensure(suite: str, cache: Path) -> Path:
 
 
 def collect_garbage(cache: Path) -> list[str]:
-    """Remove images whose recipe is no longer this lab's, and half-built ones; their names."""
+    """Remove images of other recipes than this lab's, and half-built ones; the removed names.
+
+    An image on which a running lab's hosts stand is kept.
+    """
     images = cache / "images"
     current = {path(suite, cache).name for suite in apt_sources.SUITES}
     removed = []
     for entry in sorted(images.iterdir()) if images.exists() else []:
-        if entry.is_dir() and entry.name not in current:
+        if entry.is_dir() and entry.name not in current and not _is_mounted(entry):
             with _locked(images / f"{entry.name.lstrip('.').split('.')[0]}.lock"):
                 shutil.rmtree(entry)
             removed.append(entry.name)
@@ -68,10 +71,19 @@ def collect_garbage(cache: Path) -> list[str]:
     return removed
 
 
+def _is_mounted(image: Path) -> bool:
+    """Whether a mount in any namespace is made of ``image``."""
+    for mounts in Path("/proc").glob("[0-9]*/mountinfo"):
+        with suppress(OSError):
+            if str(image) in mounts.read_text(encoding="utf-8"):
+                return True
+    return False
+
+
 @contextmanager
 def _locked(lock: Path) -> Iterator[None]:
     """Hold ``lock``, so that two labs that start at once build an image once."""
-    with open(lock, "w", encoding="utf-8") as handle:
+    with lock.open("w", encoding="utf-8") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -120,7 +132,8 @@ def _run_talking(command: list[str], sources: str) -> None:
         stderr=subprocess.STDOUT,
         text=True,
     )
-    assert process.stdin and process.stdout
+    assert process.stdin
+    assert process.stdout
     process.stdin.write(sources)
     process.stdin.close()
     seen = []

@@ -62,6 +62,19 @@ OFFERED = (
     "python3-cryptography",
     "python3-prometheus-client",
 )
+# Units that fail or dawdle in a container.
+MASKED = (
+    "apt-daily.timer",
+    "apt-daily-upgrade.timer",
+    "e2scrub_all.timer",
+    "getty.target",
+    "sys-kernel-debug.mount",
+    "sys-kernel-tracing.mount",
+    "systemd-networkd.service",
+    "systemd-networkd.socket",
+    "systemd-resolved.service",
+    "systemd-udevd.service",
+)
 REPOSITORY = "var/lib/wgsd-lab/apt"
 SSH_SOCKET = "/run/wgsd-lab/ssh.sock"
 
@@ -105,9 +118,9 @@ def offer_packages(root: Path) -> None:
     """Download what roles install, with all that it depends on and the image lacks."""
     repository = root / REPOSITORY
     (repository / "partial").mkdir(parents=True)
+    download = ["apt-get", "install", "--yes", "--download-only", "--no-install-recommends"]
     subprocess.run(
-        ["apt-get", "install", "--yes", "--download-only", "--no-install-recommends"]
-        + ["-o", f"Dir::Cache::archives={repository}", *OFFERED],
+        [*download, "-o", f"Dir::Cache::archives={repository}", *OFFERED],
         check=True,
         env={**os.environ, "APT_CONFIG": os.environ["MMDEBSTRAP_APT_CONFIG"]},
     )
@@ -166,15 +179,9 @@ def let_ssh_in(root: Path) -> None:
     subprocess.run([*systemctl, "mask", "ssh.service", "ssh.socket"], check=True)
 
 
-def leave_out_what_containers_lack(root: Path) -> None:
-    """Units that fail or dawdle in a container, and files that belong to the build."""
-    subprocess.run(
-        ["systemctl", f"--root={root}", "mask"]
-        + ["apt-daily.timer", "apt-daily-upgrade.timer", "e2scrub_all.timer", "getty.target"]
-        + ["systemd-networkd.service", "systemd-networkd.socket", "systemd-resolved.service"]
-        + ["sys-kernel-debug.mount", "sys-kernel-tracing.mount", "systemd-udevd.service"],
-        check=True,
-    )
+def fit_for_containers(root: Path) -> None:
+    """Leave out what has no place on a container, and what belongs to the build alone."""
+    subprocess.run(["systemctl", f"--root={root}", "mask", *MASKED], check=True)
     (root / "etc/machine-id").write_text("")
     resolv_conf = root / "etc/resolv.conf"
     resolv_conf.unlink(missing_ok=True)
@@ -186,7 +193,7 @@ def main() -> None:
     offer_packages(root)
     know_only_local_packages(root)
     let_ssh_in(root)
-    leave_out_what_containers_lack(root)
+    fit_for_containers(root)
 
 
 if __name__ == "__main__":

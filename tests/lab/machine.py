@@ -21,12 +21,14 @@ _MODULES = ("tun", "veth", "bridge", "overlay", "nf_tables", "nft_masq", "nft_nu
 
 def missing_packages(listing: str) -> list[str]:
     """Packages of ``listing`` (see apt-packages.txt) whose command is not on this machine."""
-    missing = []
-    for line in listing.splitlines():
-        match = _LINE.match(line)
-        if match and match["command"] and not shutil.which(match["command"]):
-            missing.append(match["package"])
-    return missing
+    named = [package_of(line) for line in listing.splitlines()]
+    return [name for name, command in filter(None, named) if command and not shutil.which(command)]
+
+
+def package_of(line: str) -> tuple[str, str | None] | None:
+    """The package that a line of apt-packages.txt names, and the command that proves it."""
+    match = _LINE.match(line)
+    return (match["package"], match["command"]) if match else None
 
 
 def check() -> None:
@@ -44,7 +46,9 @@ def check() -> None:
         )
     if shutil.which("modprobe"):
         # Best effort: where modules are built in or belong to an outer host, there are none.
-        subprocess.run(["modprobe", "--quiet", "--all", *_MODULES], stderr=subprocess.DEVNULL)
+        subprocess.run(
+            ["modprobe", "--quiet", "--all", *_MODULES], check=False, stderr=subprocess.DEVNULL
+        )
     if not Path("/dev/net/tun").exists():
         raise LabError("no /dev/net/tun on this machine; load its module with `modprobe tun`")
 

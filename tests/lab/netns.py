@@ -43,7 +43,7 @@ class Node:
 
     def command(self, argv: Sequence[str]) -> list[str]:
         """The command line that runs ``argv`` in this node, in the current folder."""
-        enter = ["nsenter", f"--target={self.pid}", "--mount", "--net", f"--wdns={os.getcwd()}"]
+        enter = ["nsenter", f"--target={self.pid}", "--mount", "--net", f"--wdns={Path.cwd()}"]
         return [*enter, "--", *argv]
 
     def run(
@@ -76,8 +76,8 @@ class Node:
     @contextmanager
     def network(self) -> Iterator[None]:
         """Make the calling thread's new sockets belong to this node."""
-        with open("/proc/thread-self/ns/net", "rb") as before:
-            with open(f"/proc/{self.pid}/ns/net", "rb") as here:
+        with Path("/proc/thread-self/ns/net").open("rb") as before:
+            with Path(f"/proc/{self.pid}/ns/net").open("rb") as here:
                 _setns(here.fileno())
             try:
                 yield
@@ -101,10 +101,10 @@ def run_caught(
     """
     result = subprocess.run(
         command,
+        check=False,
         input=stdin,
         stdin=subprocess.DEVNULL if stdin is None else None,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
         timeout=timeout,
         env=env,
@@ -141,7 +141,8 @@ def create(prefix: str, name: str, setup: str = _OWN_RUN) -> Node:
         start_new_session=True,
         cwd="/",
     )
-    assert anchor.stdout and anchor.stderr
+    assert anchor.stdout
+    assert anchor.stderr
     with anchor.stdout, anchor.stderr:
         if anchor.stdout.readline() != "ready\n":
             why = anchor.stderr.read().strip()
@@ -168,7 +169,7 @@ def find(prefix: str) -> dict[str, Node]:
     for pid in _pids():
         try:
             title = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0]
-            asleep = os.readlink(f"/proc/{pid}/exe").endswith("/sleep")
+            asleep = Path(f"/proc/{pid}/exe").readlink().name == "sleep"
         except OSError:
             continue
         if title.startswith(beginning) and asleep:
@@ -201,12 +202,12 @@ def remove(prefix: str, patience: float = 10.0) -> None:
 
 
 def _pids() -> list[int]:
-    return [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
 
 
 def _network_of(pid: int) -> str | None:
     """The identity of a process's network namespace; None once the process is gone or a zombie."""
     try:
-        return os.readlink(f"/proc/{pid}/ns/net")
+        return str(Path(f"/proc/{pid}/ns/net").readlink())
     except OSError:
         return None

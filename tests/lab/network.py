@@ -195,11 +195,8 @@ def _link(
     node: Node, interface: str, other: Node, other_interface: str, bridge: str | None = None
 ) -> None:
     """A cable between two nodes, both ends up; the other end in ``bridge``, if given."""
-    node.run(
-        ["ip", "link", "add", "name", interface, "type", "veth"]
-        + ["peer", "name", other_interface, "netns", str(other.pid)]
-    )
-    _ip(node, [f"link set {interface} up"])
+    peer = f"peer name {other_interface} netns {other.pid}"
+    _ip(node, [f"link add name {interface} type veth {peer}", f"link set {interface} up"])
     master = [f"link set {other_interface} master {bridge}"] if bridge else []
     _ip(other, [*master, f"link set {other_interface} up"])
 

@@ -77,6 +77,7 @@ def machine_kind() -> str:
     init = Path("/proc/1/comm").read_text(encoding="utf-8").strip()
     kind = subprocess.run(
         ["stat", "-f", "-c", "%T", "/sys/fs/cgroup"],
+        check=True,
         stdout=subprocess.PIPE,
         text=True,
     ).stdout.strip()
@@ -126,16 +127,26 @@ class Podman:
             path.chmod(mode)
         door = run_dir(self.prefix) / "hosts" / name
         door.mkdir(parents=True, exist_ok=True)
-        self.call(
-            ["run", "--detach", f"--name={name}", f"--hostname={name}", "--systemd=always"]
-            + [f"--cgroup-parent=/{_cgroup(self.prefix)}", "--stop-signal=SIGRTMIN+3"]
-            + [f"--cap-add={_CAPABILITIES}", "--device=/dev/net/tun"]
-            + ["--security-opt=seccomp=unconfined", "--security-opt=apparmor=unconfined"]
-            + ["--security-opt=unmask=ALL", "--dns=none", f"--network=ns:/proc/{node.pid}/ns/net"]
+        options = [
+            "--detach",
+            f"--name={name}",
+            f"--hostname={name}",
             # Without an address for its own name a host waits 5 s for every `hostname -f`.
-            + [f"--add-host={name}:127.0.1.1", f"--volume={door}:{Path(SSH_SOCKET).parent}"]
-            + [f"--pidfile={base}/pid", "--rootfs", f"{base}/disk", "/sbin/init"]
-        )
+            f"--add-host={name}:127.0.1.1",
+            "--dns=none",
+            f"--network=ns:/proc/{node.pid}/ns/net",
+            "--systemd=always",
+            "--stop-signal=SIGRTMIN+3",
+            f"--cgroup-parent=/{_cgroup(self.prefix)}",
+            f"--cap-add={_CAPABILITIES}",
+            "--security-opt=seccomp=unconfined",
+            "--security-opt=apparmor=unconfined",
+            "--security-opt=unmask=ALL",
+            "--device=/dev/net/tun",
+            f"--volume={door}:{Path(SSH_SOCKET).parent}",
+            f"--pidfile={base}/pid",
+        ]
+        self.call(["run", *options, "--rootfs", f"{base}/disk", "/sbin/init"])
         return host
 
     def call(self, arguments: Sequence[str], check: bool = True) -> str:
@@ -256,6 +267,7 @@ def remove_traces(prefix: str) -> None:
     script = _PURE_CGROUP2 + _REMOVE_CGROUPS.format(cgroup=_cgroup(prefix))
     result = subprocess.run(
         ["unshare", "--mount", "--propagation=private", "--", "bash", "-c", script],
+        check=False,
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -281,6 +293,7 @@ def _containers_conf() -> str:
 [containers]
 default_ulimits = [{quoted}]
 pids_limit = 0
+base_hosts_file = "none"
 log_driver = "k8s-file"
 [engine]
 runtime = "runc"

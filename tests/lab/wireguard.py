@@ -66,7 +66,7 @@ def start(
     :raises LabError: when the device does not come up within 10 seconds
     """
     private_key = private_key or generate_key()
-    with open(node.path(f"/run/{interface}.log"), "wb") as log:
+    with node.path(f"/run/{interface}.log").open("wb") as log:
         process = node.popen(
             ["env", "LOG_LEVEL=error", "wireguard-go", "--foreground", interface],
             stdin=subprocess.DEVNULL,
