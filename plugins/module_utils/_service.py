@@ -1,0 +1,306 @@
+# Copyright: (c) 2026, wgsd.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A daemon of the engine as a service: engine, configuration, system user, unit, in this order.
+
+Private to this collection.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+import pwd
+import tempfile
+import time
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from . import _units, _zipapp
+from ._files import FileState, read_file, remove_file, write_file
+from ._module import command_runner
+from ._systemd import Systemd, UnitState
+from .wgsd.errors import DependencyError, UsageError, WgsdError
+
+ENGINE = pathlib.Path("/usr/local/bin/wgsd")
+CONFIG_FOLDER = pathlib.Path("/etc/wgsd")
+UNIT_FOLDER = pathlib.Path("/etc/systemd/system")
+SYSUSERS = pathlib.Path("/etc/sysusers.d/wgsd.conf")
+PYTHON = "/usr/bin/python3"
+#: Seconds after which a daemon that could not keep up has failed.
+SETTLE = 1.0
+DAEMONS = ("responder", "client")
+
+
+@dataclasses.dataclass(frozen=True)
+class Service:
+    """A daemon and how it is to be.
+
+    Attributes:
+        daemon: ``responder`` or ``client``.
+        settings: What goes into its configuration.
+        load: Reads a configuration file as the daemon does; raises UsageError.
+        unit_text: Makes the text of its unit of its command line.
+        answers: Raises WgsdError if the daemon, which is said to be up, does not do its work.
+    """
+
+    daemon: str
+    settings: t.Mapping[str, t.Any]
+    load: t.Callable[[pathlib.Path], object]
+    unit_text: t.Callable[[str], str]
+    answers: t.Callable[[], None]
+
+    @property
+    def unit(self) -> str:
+        """The unit's name."""
+        return f"wgsd-{self.daemon}.service"
+
+    @property
+    def config_path(self) -> pathlib.Path:
+        """Where its configuration lies."""
+        return CONFIG_FOLDER / f"{self.daemon}.yml"
+
+    @property
+    def unit_path(self) -> pathlib.Path:
+        """Where its unit lies."""
+        return UNIT_FOLDER / self.unit
+
+    def command(self, engine: pathlib.Path, config: pathlib.Path) -> str:
+        """Return its command line."""
+        return f"{engine} {self.daemon} --config {config}"
+
+
+def dump(settings: t.Mapping[str, t.Any]) -> str:
+    """Write settings as YAML for people: blocks, each text in quotes.
+
+    The library that could do so may be missing where a run is only predicted.
+    """
+    head = "# Written by the Ansible collection wgsd.mesh: changes will be lost.\n"
+    return head + "".join(f"{line}\n" for line in _lines(settings))
+
+
+def _lines(value: t.Any) -> t.Iterator[str]:
+    if isinstance(value, t.Mapping) and value:
+        for key, item in value.items():
+            name = key if key.isidentifier() else json.dumps(key)
+            if isinstance(item, (t.Mapping, list)) and item:
+                yield f"{name}:"
+                yield from (f"  {line}" for line in _lines(item))
+            else:
+                yield f"{name}: {json.dumps(item)}"
+    elif isinstance(value, list) and value:
+        for item in value:
+            first, *rest = _lines(item)
+            yield f"- {first}"
+            yield from (f"  {line}" for line in rest)
+    else:
+        yield json.dumps(value)
+
+
+def converge(module: AnsibleModule, service: Service) -> dict[str, t.Any]:
+    """Bring the service into the state that the module's option ``state`` names.
+
+    Raises:
+        WgsdError: it cannot be; see the message.
+    """
+    host = _Host(module, service)
+    if module.params["state"] == "absent":
+        return host.absent()
+    return host.installed(started=module.params["state"] == "started")
+
+
+class _Host:
+    """The service on this host."""
+
+    def __init__(self, module: AnsibleModule, service: Service) -> None:
+        self._module = module
+        self._check_mode = bool(module.check_mode)
+        self._service = service
+        self._run = command_runner(module)
+        self._systemd = Systemd(self._run)
+        self._diff: list[dict[str, str]] = []
+        self._steps: list[str] = []
+
+    def installed(self, *, started: bool) -> dict[str, t.Any]:
+        """Have everything in place and the service up, or, if not *started*, down."""
+        service = self._service
+        engine = _zipapp.build()
+        config = dump(service.settings).encode()
+        unit_text = service.unit_text(service.command(ENGINE, service.config_path)).encode()
+        self._validate(engine, config)
+        files = {
+            ENGINE: FileState(engine, 0o755),
+            service.config_path: FileState(config, 0o644),
+            SYSUSERS: FileState(_units.SYSUSERS.encode(), 0o644),
+            service.unit_path: FileState(unit_text, 0o644),
+        }
+        due = {path: state for path, state in files.items() if self._differs(path, state)}
+        unit = self._unit()
+        needs_user = not _has_user(_units.USER)
+        reload = service.unit_path in due or unit.needs_reload
+        if needs_user:
+            self._steps.append(f"make the system user {_units.USER}")
+        if reload:
+            self._steps.append("daemon-reload")
+        # What a run that broke off has written is newer than the daemon that still runs.
+        used = (ENGINE, service.config_path, service.unit_path)
+        fresh = unit.is_active and not any(p in due or _is_newer(p, unit.since) for p in used)
+        verbs = _verbs(unit, started, fresh)
+        self._steps += [f"{verb} {service.unit}" for verb in verbs]
+        if not self._check_mode:
+            for path, state in due.items():
+                path.parent.mkdir(mode=0o755, exist_ok=True)
+                write_file(path, state)
+            if needs_user:
+                self._make_user()
+            if reload:
+                self._systemd.daemon_reload()
+            for verb in verbs:
+                self._systemd.do(verb, service.unit)
+            if started:
+                self._see_it_work(restarted="restart" in verbs)
+        return self._result(bool(due))
+
+    def absent(self) -> dict[str, t.Any]:
+        """Have neither the service nor its files; its state and the system user stay."""
+        service = self._service
+        unit = self._unit()
+        verbs = _verbs(unit, False, False)
+        paths = [service.unit_path, service.config_path]
+        others = [UNIT_FOLDER / f"wgsd-{daemon}.service" for daemon in DAEMONS]
+        if not any(path.exists() for path in others if path != service.unit_path):
+            paths += [ENGINE, SYSUSERS]
+        due = [path for path in paths if path.exists()]
+        self._steps += [f"{verb} {service.unit}" for verb in verbs]
+        for path in due:
+            text = "(the engine)\n" if path == ENGINE else read_file(path).text
+            self._note(path, text, "")
+        if not self._check_mode:
+            for verb in verbs:
+                self._systemd.do(verb, service.unit)
+            for path in due:
+                remove_file(path)
+            if service.unit_path in due:
+                self._systemd.daemon_reload()
+        return self._result(bool(due))
+
+    def _validate(self, engine: bytes, config: bytes) -> None:
+        """Let the new engine check the new configuration, away from the ones in use.
+
+        Check mode only reads it: interface and libraries may be part of what is predicted.
+        """
+        with tempfile.TemporaryDirectory(dir=self._module.tmpdir) as folder:
+            config_path = pathlib.Path(folder, self._service.config_path.name)
+            config_path.write_bytes(config)
+            try:
+                if self._check_mode:
+                    self._service.load(config_path)
+                else:
+                    self._check_with(pathlib.Path(folder, "wgsd"), engine, config_path)
+            except DependencyError as exc:
+                self._module.warn(f"the configuration was not checked: {exc}")
+            except UsageError as exc:
+                name = f"the new {self._service.config_path}"
+                raise UsageError(str(exc).replace(str(config_path), name)) from None
+
+    def _check_with(self, path: pathlib.Path, engine: bytes, config_path: pathlib.Path) -> None:
+        path.write_bytes(engine)
+        command = self._service.command(path, config_path)
+        code, _output, errors = self._run([PYTHON, *command.split(), "--check"])
+        if code:
+            raise UsageError(errors.strip() or f"{command} --check ended with {code}")
+        for line in errors.splitlines():
+            self._module.warn(line.replace(str(config_path), "the new configuration"))
+
+    def _differs(self, path: pathlib.Path, wanted: FileState) -> bool:
+        now = read_file(path)
+        if now == wanted:
+            return False
+        if now.content is not None and now.content == wanted.content:
+            self._diff.append({"prepared": f"{path}: mode or owner\n"})
+        elif path == ENGINE:
+            old = "the engine, another version\n" if now.content is not None else ""
+            self._note(path, old, "the engine that came with this collection\n")
+        else:
+            self._note(path, now.text, wanted.text)
+        return True
+
+    def _unit(self) -> UnitState:
+        try:
+            return self._systemd.unit(self._service.unit)
+        except WgsdError:
+            if not self._check_mode:
+                raise
+            return UnitState()
+
+    def _make_user(self) -> None:
+        code, output, errors = self._run(["systemd-sysusers", str(SYSUSERS)])
+        if code or not _has_user(_units.USER):
+            raise WgsdError(
+                f"systemd-sysusers did not make the user {_units.USER}: "
+                f"{(errors or output).strip()}",
+                f"make it: useradd --system --user-group --no-create-home {_units.USER}",
+            )
+
+    def _see_it_work(self, *, restarted: bool) -> None:
+        unit = self._service.unit
+        before = self._systemd.unit(unit)
+        if restarted:
+            time.sleep(SETTLE)
+        after = self._systemd.unit(unit)
+        try:
+            if not after.is_active or after.main_pid != before.main_pid:
+                raise WgsdError(f"it did not stay up (it is {after.active})")
+            self._service.answers()
+        except WgsdError as exc:
+            raise WgsdError(
+                f"{unit} runs but does not do its work: {exc.message}\n"
+                f"The last lines of its journal:\n{self._systemd.journal(unit)}\n",
+                exc.remedy or f"see 'journalctl -u {unit}'",
+            ) from None
+
+    def _note(self, path: pathlib.Path, before: str, after: str) -> None:
+        self._diff.append(
+            {
+                "before_header": str(path),
+                "after_header": str(path),
+                "before": before,
+                "after": after,
+            }
+        )
+
+    def _result(self, files_changed: bool) -> dict[str, t.Any]:
+        if self._steps:
+            self._diff.append({"prepared": "".join(f"{step}\n" for step in self._steps)})
+        return {
+            "changed": files_changed or bool(self._steps),
+            "steps": self._steps,
+            "diff": self._diff,
+        }
+
+
+def _verbs(unit: UnitState, started: bool, fresh: bool) -> list[str]:
+    """Return what systemctl has to do."""
+    if not started:
+        due = {"stop": unit.active not in ("inactive", "failed"), "disable": unit.enabled}
+    else:
+        due = {"enable": not unit.enabled, "restart": not fresh}
+    return [verb for verb, is_due in due.items() if is_due]
+
+
+def _is_newer(path: pathlib.Path, moment: int) -> bool:
+    try:
+        return int(path.stat().st_mtime) > moment
+    except FileNotFoundError:
+        return True
+
+
+def _has_user(name: str) -> bool:
+    try:
+        pwd.getpwnam(name)
+    except KeyError:
+        return False
+    return True

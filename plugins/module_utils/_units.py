@@ -1,0 +1,104 @@
+# Copyright: (c) 2026, wgsd.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The text of the units and of the system user that the daemons run as.
+
+Private to this collection.
+"""
+
+from __future__ import annotations
+
+import pathlib
+import typing as t
+
+USER = "wgsd"
+SYSUSERS = f"""\
+# Written by the Ansible collection wgsd.mesh.
+u {USER} - "wgsd responder and client" - -
+"""
+
+_HEAD = """\
+# Written by the Ansible collection wgsd.mesh. Put changes into a drop-in: systemctl edit {unit}
+[Unit]
+Description={description}
+{order}After=network-online.target
+Wants=network-online.target
+# Never give up: the device, the network or the registry may come at any time.
+StartLimitIntervalSec=0
+
+[Service]
+Type=notify
+ExecStart={command}
+Restart=always
+RestartSec=1
+TimeoutStartSec=60
+User={user}
+Group={user}
+"""
+_SANDBOX = """\
+AmbientCapabilities={capabilities}
+CapabilityBoundingSet={capabilities}
+NoNewPrivileges=yes
+ProtectSystem=strict
+ProtectHome=yes
+# CAP_DAC_OVERRIDE opens the sockets of userspace WireGuard, which only root may enter. These it
+# must not open.
+InaccessiblePaths=-/etc/wireguard -/etc/shadow -/etc/gshadow -/etc/ssh
+PrivateTmp=yes
+PrivateDevices=yes
+ProtectClock=yes
+ProtectControlGroups=yes
+ProtectHostname=yes
+ProtectKernelLogs=yes
+ProtectKernelModules=yes
+ProtectKernelTunables=yes
+LockPersonality=yes
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+RestrictAddressFamilies=AF_INET AF_INET6 AF_NETLINK AF_UNIX
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+SystemCallErrorNumber=EPERM
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def responder(command: str, devices: t.Iterable[str], state: pathlib.PurePath) -> str:
+    """Return the responder's unit.
+
+    Args:
+        command: The daemon's command line.
+        devices: The interfaces that it reads.
+        state: Its state directory, relative to /var/lib.
+    """
+    capabilities = "CAP_NET_ADMIN CAP_NET_BIND_SERVICE CAP_DAC_OVERRIDE"
+    return (
+        _head("wgsd-responder", "DNS-SD responder for WireGuard peers", command, devices)
+        + f"StateDirectory={state}\nStateDirectoryMode=0750\nUMask=0027\n"
+        + _SANDBOX.format(capabilities=capabilities)
+    )
+
+
+def client(command: str, device: str) -> str:
+    """Return the client's unit. See `responder`."""
+    capabilities = "CAP_NET_ADMIN CAP_DAC_OVERRIDE"
+    return (
+        _head("wgsd-client", "Endpoint client for WireGuard peers", command, [device])
+        + "RuntimeDirectory=wgsd\nRuntimeDirectoryMode=0755\nUMask=0022\n"
+        + _SANDBOX.format(capabilities=capabilities)
+    )
+
+
+def _head(unit: str, description: str, command: str, devices: t.Iterable[str]) -> str:
+    quick = " ".join(f"wg-quick@{device}.service" for device in dict.fromkeys(devices))
+    return _HEAD.format(
+        unit=f"{unit}.service",
+        description=description,
+        order=f"After={quick}\nWants={quick}\n",
+        command=command,
+        user=USER,
+    )

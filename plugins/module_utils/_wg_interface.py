@@ -1,0 +1,296 @@
+# Copyright: (c) 2026, wgsd.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the module wg_interface does: the file first, then its unit or the running interface.
+
+Private to this collection.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import os
+import pathlib
+import socket
+import tempfile
+import time
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from . import _wg_live
+from ._files import FileState, read_file, remove_file, write_file
+from ._module import command_runner
+from ._systemd import Systemd, UnitState
+from ._wg_file import InterfaceSettings, PeerSettings, WgQuickFile, masked
+from ._wg_plan import LivePlan, plan
+from ._wg_wanted import PeerEdits, Wanted, check_options, check_own, edit
+from .wgsd.device import x25519
+from .wgsd.errors import DependencyError, UsageError, WgsdError
+from .wgsd.keys import KEY_BYTES, PublicKey, decode_base64_key
+
+FOLDER = pathlib.Path("/etc/wireguard")
+MODE = 0o600
+#: Stands in a predicted file for the key that only a real run makes; diffs mask it.
+_KEY_TO_COME = base64.b64encode(bytes(KEY_BYTES)).decode("ascii")
+
+
+def run(module: AnsibleModule) -> dict[str, t.Any]:
+    """Bring the interface into the state that the module's options ask for.
+
+    Raises:
+        WgsdError: it cannot be; see the message.
+    """
+    wanted = check_options(module.params)
+    interface = Interface(module, wanted)
+    return interface.absent() if module.params["state"] == "absent" else interface.present()
+
+
+def exists(name: str) -> bool:
+    """Whether there is a network interface of that name here."""
+    try:
+        return socket.if_nametoindex(name) > 0
+    except OSError:
+        return False
+
+
+@dataclasses.dataclass
+class Outcome:
+    """What comes of the file."""
+
+    before: FileState
+    old: WgQuickFile | None
+    new: WgQuickFile
+    own_key: PublicKey | None
+    edits: PeerEdits
+
+    @property
+    def old_text(self) -> str:
+        """The file's text before."""
+        return self.old.render() if self.old else ""
+
+    @property
+    def changed(self) -> bool:
+        """Whether the file is to be written."""
+        before = (self.before.mode, self.before.uid, self.before.gid)
+        return self.new.render() != self.old_text or before != (MODE, 0, 0)
+
+
+class Interface:
+    """One interface on this host: its file, its unit, its device."""
+
+    def __init__(self, module: AnsibleModule, wanted: Wanted) -> None:
+        self._module = module
+        self._check_mode = bool(module.check_mode)
+        self._wanted = wanted
+        self._name = wanted.name
+        self._path = FOLDER / f"{wanted.name}.conf"
+        self._run = command_runner(module)
+        self._systemd = Systemd(self._run)
+        self._unit = f"wg-quick@{wanted.name}.service"
+        self._steps: list[str] = []
+
+    def present(self) -> dict[str, t.Any]:
+        """Configure the interface and have it up."""
+        outcome = self._work_out()
+        running = exists(self._name)
+        live = self._plan(outcome) if running else LivePlan()
+        for warning in live.warnings:
+            self._module.warn(warning)
+        unit_verbs = self._unit_verbs(running)
+        if outcome.new.interface_settings().save_config:
+            self._module.warn(
+                f"{self._path} has SaveConfig = true: wg-quick overwrites the file, with its "
+                "comments, whenever the interface stops"
+            )
+        self._steps += live.steps
+        self._steps += [f"{verb} {self._unit}" for verb in unit_verbs]
+        changed = outcome.changed or bool(self._steps)
+        if not self._check_mode:
+            self._carry_out(outcome, live, unit_verbs)
+        return self._result(
+            changed,
+            outcome.own_key,
+            outcome.new.peers().values(),
+            outcome.edits,
+            self._diff(outcome.old_text, outcome.new.render(), outcome.before.mode),
+        )
+
+    def absent(self) -> dict[str, t.Any]:
+        """Have the interface down, and with purge, its file gone."""
+        before = read_file(self._path)
+        text = before.text
+        file = WgQuickFile.parse(text, str(self._path)) if text else None
+        own_key = self._own_key(file.interface_settings()) if file else None
+        removes_file = self._wanted.purge and before.content is not None
+        unit = self._systemd.unit(self._unit)
+        verbs = [verb for verb, due in (("stop", unit.is_active), ("disable", unit.enabled)) if due]
+        self._steps += [f"{verb} {self._unit}" for verb in verbs]
+        brought_up_by_hand = exists(self._name) and not unit.is_active
+        if brought_up_by_hand:
+            self._steps.append(f"wg-quick down {self._name}")
+        if not self._check_mode:
+            for verb in verbs:
+                self._systemd.do(verb, self._unit)
+            if brought_up_by_hand:
+                self._wg_quick("down", self._name)
+            if removes_file:
+                remove_file(self._path)
+        kept = file if file and not removes_file else None
+        return self._result(
+            bool(self._steps) or removes_file,
+            own_key if kept else None,
+            kept.peers().values() if kept else (),
+            PeerEdits(),
+            self._diff(text, "" if removes_file else text, MODE),
+        )
+
+    def _work_out(self) -> Outcome:
+        """Find out what the file is to be. Writes nothing, and makes a key only if one is due."""
+        before = read_file(self._path)
+        text = before.text
+        old = WgQuickFile.parse(text, str(self._path)) if text.strip() else None
+        new = WgQuickFile.parse(text, str(self._path)) if old else WgQuickFile.new(str(self._path))
+        settings = new.interface_settings()
+        own_key = self._own_key(settings)
+        if not settings.private_key and not settings.private_key_file:
+            new.interface.set("PrivateKey", _KEY_TO_COME if self._check_mode else self._make_key())
+            if not self._check_mode:
+                own_key = self._own_key(new.interface_settings())
+        edits = edit(new, self._wanted)
+        check_own(new, own_key)
+        return Outcome(before, old, new, own_key, edits)
+
+    def _make_key(self) -> str:
+        code, output, errors = self._run(["wg", "genkey"])
+        if code:
+            raise WgsdError(
+                f"wg genkey failed: {errors.strip()}", "on Debian, apt install wireguard-tools"
+            )
+        return output.strip()
+
+    def _own_key(self, settings: InterfaceSettings) -> PublicKey | None:
+        """Return the public key of the interface as it is configured, None if it is not known."""
+        text = settings.private_key
+        if text is None and settings.private_key_file:
+            content = read_file(pathlib.Path(settings.private_key_file)).text
+            text = content.strip() or None
+        if text is None:
+            return None
+        try:
+            return x25519.public_key(decode_base64_key(text))
+        except ValueError as exc:
+            raise UsageError(
+                f"{settings.private_key_file}: not a private key: {exc}",
+                "put back what 'wg genkey' made",
+            ) from None
+
+    def _plan(self, outcome: Outcome) -> LivePlan:
+        """Compare the running interface with the file."""
+        settings = outcome.new.interface_settings()
+        try:
+            state = _wg_live.read(self._name, settings.table)
+        except DependencyError as exc:
+            if not self._check_mode:
+                raise
+            self._module.warn(f"{self._name} runs and cannot be compared with its file: {exc}")
+            return LivePlan()
+        return plan(
+            settings,
+            outcome.own_key,
+            outcome.new.peers(),
+            outcome.old.peers() if outcome.old else {},
+            state,
+            now=time.time(),
+            purge=self._wanted.purge,
+        )
+
+    def _unit_verbs(self, running: bool) -> list[str]:
+        try:
+            unit = self._systemd.unit(self._unit)
+        except WgsdError:
+            if not self._check_mode:
+                raise
+            unit = UnitState()
+        verbs = [] if unit.enabled else ["enable"]
+        if not running:
+            # The unit stays active when its interface is removed by hand.
+            verbs.append("restart" if unit.is_active else "start")
+        return verbs
+
+    def _carry_out(self, outcome: Outcome, live: LivePlan, unit_verbs: t.Iterable[str]) -> None:
+        """Change the running interface, then the file: should the first fail, a rerun repeats it.
+
+        An interface that does not run starts from its file, so this comes after it.
+        """
+        text = outcome.new.render()
+        if outcome.changed:
+            self._validate(text)
+        _wg_live.apply(self._name, live, outcome.own_key)
+        if outcome.changed:
+            write_file(self._path, FileState(text.encode(), MODE))
+        for verb in unit_verbs:
+            self._systemd.do(verb, self._unit)
+
+    def _validate(self, text: str) -> None:
+        """Let wg-quick itself read the file before it counts."""
+        with tempfile.TemporaryDirectory(dir=self._module.tmpdir) as folder:
+            path = pathlib.Path(folder, self._path.name)
+            write_file(path, FileState(text.encode(), MODE, os.geteuid(), os.getegid()))
+            self._wg_quick("strip", str(path))
+
+    def _wg_quick(self, verb: str, what: str) -> None:
+        # Its output holds the private key when it strips.
+        code, _output, errors = self._run(["wg-quick", verb, what])
+        if code:
+            raise WgsdError(
+                f"wg-quick {verb} failed for {self._path}: {errors.strip()}",
+                "wg-quick comes with the Debian package wireguard-tools",
+            )
+
+    def _diff(self, before: str, after: str, mode: int) -> list[dict[str, str]]:
+        path = str(self._path)
+        diffs = [
+            {
+                "before_header": path,
+                "after_header": path,
+                "before": masked(before),
+                "after": masked(after, before),
+            }
+        ]
+        if before and mode != MODE:
+            diffs.append({"prepared": f"{path}: mode {mode:04o} -> {MODE:04o}\n"})
+        if self._steps:
+            diffs.append({"prepared": "".join(f"{self._name}: {step}\n" for step in self._steps)})
+        return diffs
+
+    def _result(
+        self,
+        changed: bool,
+        own_key: PublicKey | None,
+        peers: t.Iterable[PeerSettings],
+        edits: PeerEdits,
+        diff: list[dict[str, str]],
+    ) -> dict[str, t.Any]:
+        return {
+            "changed": changed,
+            "public_key": own_key.base64 if own_key else None,
+            "backend": _wg_live.kind(self._name) if exists(self._name) else None,
+            "peers": [
+                {
+                    "public_key": peer.public_key.base64,
+                    "name": peer.name,
+                    "allowed_ips": list(peer.allowed_ips),
+                    "endpoint": peer.endpoint,
+                    "persistent_keepalive": peer.persistent_keepalive,
+                }
+                for peer in peers
+            ],
+            "peers_added": [key.base64 for key in edits.added],
+            "peers_changed": [key.base64 for key in edits.changed],
+            "peers_removed": [key.base64 for key in edits.removed],
+            "steps": self._steps,
+            "diff": diff,
+        }

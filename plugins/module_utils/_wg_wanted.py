@@ -1,0 +1,280 @@
+# Copyright: (c) 2026, wgsd.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What wg_interface is asked for, checked, and worked into a wg-quick file. Pure: no I/O.
+
+Private to this collection.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+import re
+import typing as t
+
+from ._wg_file import Address, PeerSettings, WgQuickFile
+from .wgsd.config import PERSISTENT_KEEPALIVE_MAX, check_interface
+from .wgsd.errors import UsageError
+from .wgsd.keys import PublicKey, decode_base64_key
+from .wgsd.model import PORT_MAX, Endpoint, parse_network
+from .wgsd.names import check_label
+
+T = t.TypeVar("T")
+#: The least that IPv6 needs is 1280; IPv4 alone works down to 576.
+MTU_MIN, MTU_MAX = 576, 65535
+#: What wg-quick takes as an interface name, from its own check.
+_QUICK_NAME = re.compile(r"[a-zA-Z0-9_=+.-]{1,15}")
+
+
+@dataclasses.dataclass(frozen=True)
+class WantedPeer:
+    """One item of the option peers. A field that is None is left as the file has it.
+
+    Attributes:
+        endpoint: Empty to take it away.
+        persistent_keepalive: Seconds, 0 to take it away.
+        preshared_key: Base64, empty to take it away. Never printed.
+    """
+
+    public_key: PublicKey
+    name: str | None = None
+    allowed_ips: tuple[str, ...] | None = None
+    endpoint: str | None = None
+    persistent_keepalive: int | None = None
+    preshared_key: str | None = dataclasses.field(default=None, repr=False)
+
+    @property
+    def title(self) -> str:
+        """How messages call the peer."""
+        return self.name or f"{self.public_key.short}…"
+
+
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """The options of the module. A field that is None is left as the file has it."""
+
+    name: str
+    addresses: tuple[Address, ...] | None = None
+    listen_port: int | None = None
+    mtu: int | None = None
+    peers: tuple[WantedPeer, ...] | None = None
+    purge: bool = False
+
+
+@dataclasses.dataclass
+class PeerEdits:
+    """The peers whose sections came, changed and went."""
+
+    added: list[PublicKey] = dataclasses.field(default_factory=list)
+    changed: list[PublicKey] = dataclasses.field(default_factory=list)
+    removed: list[PublicKey] = dataclasses.field(default_factory=list)
+
+
+def check_options(options: t.Mapping[str, t.Any]) -> Wanted:
+    """Check the module's options.
+
+    Raises:
+        UsageError: an option cannot be used; the message names it and the peer.
+    """
+    peers = options["peers"]
+    wanted = Wanted(
+        name=_parsed("name", _quick_name, options["name"]),
+        addresses=_each("address", _address, options["address"]),
+        listen_port=_parsed("listen_port", _range(1, PORT_MAX), options["listen_port"]),
+        mtu=_parsed("mtu", _range(MTU_MIN, MTU_MAX), options["mtu"]),
+        peers=None if peers is None else tuple(_peer(i, peer) for i, peer in enumerate(peers)),
+        purge=options["purge"],
+    )
+    if wanted.purge and options["state"] == "present" and wanted.peers is None:
+        raise UsageError("purge: there are no peers to compare with", "give peers, if only []")
+    _refuse_twins(wanted.peers or ())
+    return wanted
+
+
+def edit(file: WgQuickFile, wanted: Wanted) -> PeerEdits:
+    """Work *wanted* into *file*.
+
+    A peer that has the name of one in the file, which is not wanted itself, takes its place: it is
+    the same host with a new key.
+
+    Raises:
+        UsageError: the outcome would have two peers with one allowed IP.
+    """
+    section, now = file.interface, file.interface_settings()
+    if wanted.addresses is not None and set(wanted.addresses) != set(now.addresses):
+        section.set("Address", ", ".join(map(str, wanted.addresses)) or None)
+    if wanted.listen_port is not None and wanted.listen_port != now.listen_port:
+        section.set("ListenPort", str(wanted.listen_port))
+    if wanted.mtu is not None and wanted.mtu != now.mtu:
+        section.set("MTU", str(wanted.mtu))
+    edits = PeerEdits()
+    if wanted.peers is not None:
+        kept = {peer.public_key for peer in wanted.peers}
+        names = {peer.name for peer in wanted.peers if peer.name}
+        for key, peer in file.peers().items():
+            if key not in kept and (wanted.purge or peer.name in names):
+                file.remove_peer(key)
+                edits.removed.append(key)
+        _edit_peers(file, wanted.peers, edits)
+    _refuse_shared_ips(file.peers().values())
+    return edits
+
+
+def check_own(file: WgQuickFile, own_key: PublicKey | None) -> None:
+    """Refuse peers of *file* that are this host itself, by its key or by a tunnel address.
+
+    Raises:
+        UsageError: there is such a peer.
+    """
+    own = {ipaddress.ip_network(address.ip) for address in file.interface_settings().addresses}
+    for peer in file.peers().values():
+        if peer.public_key == own_key:
+            raise UsageError(
+                f"peer {peer.title} has the public key of this host's own interface",
+                "leave this host out of its peers, or, if the host was cloned, give it a new key",
+            )
+        for block in peer.allowed_ips:
+            if ipaddress.ip_network(block) in own:
+                raise UsageError(
+                    f"peer {peer.title} has this host's own tunnel address {block} as allowed IP",
+                    "give each host a tunnel address of its own",
+                )
+
+
+def _edit_peers(file: WgQuickFile, wanted: t.Iterable[WantedPeer], edits: PeerEdits) -> None:
+    sections, settings = file.peer_sections(), file.peers()
+    for peer in wanted:
+        key = peer.public_key
+        now = settings.get(key)
+        before: list[str] = []
+        if now is None:
+            now = PeerSettings(key)
+            section = file.add_peer(key)
+            edits.added.append(key)
+        else:
+            section = sections[key]
+            before = section.lines()
+        if peer.name is not None and peer.name != now.name:
+            section.set_name(peer.name)
+        if peer.preshared_key is not None and peer.preshared_key != (now.preshared_key or ""):
+            section.set("PresharedKey", peer.preshared_key or None)
+        if peer.allowed_ips is not None and set(peer.allowed_ips) != set(now.allowed_ips):
+            section.set("AllowedIPs", ", ".join(peer.allowed_ips) or None)
+        if peer.endpoint is not None and peer.endpoint != (now.endpoint or ""):
+            section.set("Endpoint", peer.endpoint or None)
+        keepalive = peer.persistent_keepalive
+        if keepalive is not None and keepalive != (now.persistent_keepalive or 0):
+            section.set("PersistentKeepalive", str(keepalive) if keepalive else None)
+        if before and section.lines() != before:
+            edits.changed.append(key)
+
+
+def _refuse_twins(peers: t.Iterable[WantedPeer]) -> None:
+    by_key: dict[PublicKey, WantedPeer] = {}
+    for peer in peers:
+        other = by_key.setdefault(peer.public_key, peer)
+        if other is not peer:
+            raise UsageError(
+                f"peers: {other.title} and {peer.title} have the same public key {peer.public_key}",
+                "give each key once; hosts cloned from one image need new keys",
+            )
+
+
+def _refuse_shared_ips(peers: t.Iterable[PeerSettings]) -> None:
+    owners: dict[str, PeerSettings] = {}
+    for peer in peers:
+        for block in peer.allowed_ips:
+            other = owners.setdefault(block, peer)
+            if other is not peer:
+                raise UsageError(
+                    f"peers {other.title} and {peer.title} both have the allowed IP {block}",
+                    "WireGuard gives an allowed IP to one peer only: change one of them, or, if "
+                    "one is no longer there, remove it with purge",
+                )
+
+
+def _peer(index: int, options: t.Mapping[str, t.Any]) -> WantedPeer:
+    where = f"peers[{index}]"
+    if options["name"]:
+        where += f" ({options['name']})"
+
+    return WantedPeer(
+        public_key=_parsed(f"{where}.public_key", PublicKey.from_base64, options["public_key"]),
+        name=_parsed(f"{where}.name", check_label, options["name"]),
+        allowed_ips=_each(f"{where}.allowed_ips", parse_network, options["allowed_ips"]),
+        endpoint=_parsed(f"{where}.endpoint", _endpoint, options["endpoint"]),
+        persistent_keepalive=_parsed(
+            f"{where}.persistent_keepalive",
+            _range(0, PERSISTENT_KEEPALIVE_MAX),
+            options["persistent_keepalive"],
+        ),
+        preshared_key=_parsed(f"{where}.preshared_key", _preshared_key, options["preshared_key"]),
+    )
+
+
+def _parsed(where: str, parse: t.Callable[[t.Any], T], value: t.Any) -> T | None:
+    if value is None:
+        return None
+    try:
+        return parse(value)
+    except UsageError as exc:
+        raise UsageError(f"{where}: {exc.message}", exc.remedy) from None
+
+
+def _each(where: str, parse: t.Callable[[t.Any], T], values: t.Any) -> tuple[T, ...] | None:
+    if values is None:
+        return None
+    parsed = [_parsed(f"{where}[{i}]", parse, value) for i, value in enumerate(values)]
+    return tuple(dict.fromkeys(item for item in parsed if item is not None))
+
+
+def _quick_name(name: str) -> str:
+    check_interface(name)
+    if not _QUICK_NAME.fullmatch(name):
+        raise UsageError(f"wg-quick does not take the name {name!r}", "use letters and digits")
+    return name
+
+
+def _address(text: str) -> Address:
+    try:
+        if "/" not in text:
+            raise ValueError("it has no prefix length")
+        return ipaddress.ip_interface(text)
+    except ValueError as exc:
+        raise UsageError(
+            f"{text!r} is not an address in CIDR notation ({exc})", "write it as 10.0.0.1/24"
+        ) from None
+
+
+def _endpoint(text: str) -> str:
+    """Return the canonical text of an endpoint; the host may be a name, which wg resolves."""
+    host, _colon, port = text.rpartition(":")
+    is_name = re.fullmatch(r"(?=.*[A-Za-z])[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?\.?", host)
+    if not text:
+        return ""
+    if is_name:
+        Endpoint.parse(f"192.0.2.1:{port}")
+        return text
+    return str(Endpoint.parse(text))
+
+
+def _preshared_key(text: str) -> str:
+    if text:
+        try:
+            decode_base64_key(text)
+        except ValueError as exc:
+            raise UsageError(
+                f"not a preshared key ({exc})", "give what 'wg genpsk' prints"
+            ) from None
+    return text
+
+
+def _range(low: int, high: int) -> t.Callable[[int], int]:
+    def check(number: int) -> int:
+        if not low <= number <= high:
+            raise UsageError(f"{number} is out of range", f"give a number from {low} to {high}")
+        return number
+
+    return check

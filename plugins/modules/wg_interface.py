@@ -1,0 +1,267 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, wgsd.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Ansible module wg_interface: a wg-quick interface, its key and its peers."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: wg_interface
+short_description: Manage a WireGuard interface, its key and its peers
+version_added: 0.1.0
+author:
+  - wgsd.mesh contributors (@wgsd-mesh)
+description:
+  - Writes C(/etc/wireguard/NAME.conf) and runs the interface as C(wg-quick@NAME).
+  - The key pair is made on the host. The private key is in that file only. It is never returned,
+    logged or shown in a diff.
+  - A file that is already there is adopted. Its key, its comments, its order and all settings that
+    this module was not asked to change stay as they are.
+  - A running interface is changed to what the file says by the difference alone. Neither the
+    interface nor a tunnel is restarted. What differs for another reason is repaired as well, such
+    as a peer that was removed by hand.
+  - The endpoint of a peer whose tunnel lives is left as it is on the running interface, since
+    WireGuard itself follows a peer that moves. The same goes for the endpoint and the keepalive
+    of a peer for which the file has none. These are the client's, see M(wgsd.mesh.wgsd_client).
+  - Routes are made as wg-quick makes them, for allowed IPs outside of the interface's own
+    networks, in the table that the setting C(Table) of the file names. Only a default route waits
+    for the next start of the interface.
+  - Running with O(peers) first checks all of them. Nothing is written if one of them cannot be
+    used.
+options:
+  name:
+    description: Name of the interface.
+    type: str
+    required: true
+  state:
+    description:
+      - V(present) means that the interface is configured, up, and starts at boot.
+      - V(absent) means that it is down and does not start at boot. Its file, and with it the
+        private key, stays, unless O(purge=true).
+    type: str
+    choices: [present, absent]
+    default: present
+  address:
+    description:
+      - Addresses of the interface in CIDR notation.
+      - Left as they are if omitted.
+    type: list
+    elements: str
+  listen_port:
+    description:
+      - UDP port to listen on, 1 to 65535.
+      - Left as it is if omitted. Without any, WireGuard takes a random port at each start.
+    type: int
+  mtu:
+    description:
+      - MTU of the interface, 576 to 65535.
+      - Left as it is if omitted. Without any, wg-quick finds one.
+    type: int
+  peers:
+    description:
+      - Peers to add or to change. All other peers are left alone, unless O(purge=true).
+      - A peer with the O(peers[].name) of another one in the file, which itself is not in this
+        list, takes that one's place. It is the same host with a new key.
+      - Left as they are if omitted.
+    type: list
+    elements: dict
+    suboptions:
+      public_key:
+        description: The peer's public key, in base64.
+        type: str
+        required: true
+      name:
+        description:
+          - The peer's name. It is kept in a comment of the file.
+          - Letters, digits and inner hyphens, as in one label of a host name.
+        type: str
+      allowed_ips:
+        description:
+          - Networks that are reached through the peer, and from which it may send, in CIDR
+            notation.
+          - Two peers cannot have the same.
+        type: list
+        elements: str
+      endpoint:
+        description:
+          - Where the peer is reached, as C(ADDRESS:PORT), C([ADDRESS]:PORT) or C(HOSTNAME:PORT).
+          - Leave it out for peers behind NATs. The client finds them.
+          - An empty string takes it away.
+        type: str
+      persistent_keepalive:
+        description:
+          - Seconds between keepalives, V(0) for none.
+          - Give one only to peers that have an O(peers[].endpoint). A peer that has a keepalive
+            but no endpoint connects up to five seconds late once its endpoint is known.
+        type: int
+      preshared_key:
+        description:
+          - A secret that both peers share, in base64, as C(wg genpsk) makes it.
+          - An empty string takes it away.
+        type: str
+  purge:
+    description:
+      - With O(state=present), remove peers that are not in O(peers), from the file and from the
+        running interface.
+      - With O(state=absent), also remove the file with the private key.
+    type: bool
+    default: false
+requirements:
+  - C(wg) and C(wg-quick) (Debian package wireguard-tools)
+  - systemd
+  - pyroute2 >= 0.7.2 (Debian package python3-pyroute2)
+extends_documentation_fragment:
+  - wgsd.mesh.attributes
+attributes:
+  check_mode:
+    support: full
+    details:
+      - Without pyroute2, a running interface cannot be compared. There is a warning then.
+  diff_mode:
+    support: full
+    details:
+      - Secrets are masked.
+notes:
+  - Needs root.
+seealso:
+  - plugin: wgsd.mesh.mesh_peers
+    plugin_type: filter
+  - module: wgsd.mesh.wg_endpoint
+"""
+
+EXAMPLES = r"""
+- name: Make an interface with a key of its own
+  wgsd.mesh.wg_interface:
+    name: wg0
+    address: [10.0.0.1/24]
+  register: wg0
+
+- name: Tell its public key
+  ansible.builtin.debug:
+    var: wg0.public_key
+
+- name: Add a peer that has a public address, and one that the client will find
+  wgsd.mesh.wg_interface:
+    name: wg0
+    peers:
+      - name: registry
+        public_key: OHxRTQpuBPdC2oFCQjk4zeYxnYGxxDSCOZBzdt1Ao0Y=
+        allowed_ips: [10.0.0.254/32]
+        endpoint: 203.0.113.4:51820
+        persistent_keepalive: 25
+      - name: bob
+        public_key: NnLaTLn2dpGfNp3lkAKjOhZBk9kW3jJqYfa0pZsAdhg=
+        allowed_ips: [10.0.0.2/32]
+
+- name: Remove all peers
+  wgsd.mesh.wg_interface:
+    name: wg0
+    peers: []
+    purge: true
+
+- name: Stop the interface, but keep its key
+  wgsd.mesh.wg_interface:
+    name: wg0
+    state: absent
+"""
+
+RETURN = r"""
+public_key:
+  description:
+    - The interface's public key, in base64.
+    - Null in check mode if the key is still to be made, and if there is no file.
+  returned: success
+  type: str
+  sample: OHxRTQpuBPdC2oFCQjk4zeYxnYGxxDSCOZBzdt1Ao0Y=
+backend:
+  description: What the interface runs on, V(kernel) or V(userspace); null if it does not run.
+  returned: success
+  type: str
+  sample: kernel
+peers:
+  description: All peers that the file has (in check mode, would have).
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    public_key:
+      description: The peer's public key, in base64.
+      type: str
+    name:
+      description: The peer's name, null if it has none.
+      type: str
+    allowed_ips:
+      description: Its allowed IPs.
+      type: list
+      elements: str
+    endpoint:
+      description: Its endpoint, null if the file has none.
+      type: str
+    persistent_keepalive:
+      description: Its keepalive in seconds, null if the file has none.
+      type: int
+  sample:
+    - public_key: NnLaTLn2dpGfNp3lkAKjOhZBk9kW3jJqYfa0pZsAdhg=
+      name: bob
+      allowed_ips: [10.0.0.2/32]
+      endpoint: null
+      persistent_keepalive: null
+peers_added:
+  description: Public keys of the peers that were added to the file.
+  returned: success
+  type: list
+  elements: str
+  sample: [NnLaTLn2dpGfNp3lkAKjOhZBk9kW3jJqYfa0pZsAdhg=]
+peers_changed:
+  description: Public keys of the peers that were changed in the file.
+  returned: success
+  type: list
+  elements: str
+  sample: []
+peers_removed:
+  description: Public keys of the peers that were removed from the file.
+  returned: success
+  type: list
+  elements: str
+  sample: []
+steps:
+  description: What was done to the running interface and its unit, in words.
+  returned: success
+  type: list
+  elements: str
+  sample: [add peer bob]
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.wgsd.mesh.plugins.module_utils._module import run_guarded
+from ansible_collections.wgsd.mesh.plugins.module_utils._wg_interface import run
+
+
+def main() -> None:
+    peer = {
+        "public_key": {"type": "str", "required": True, "no_log": False},
+        "name": {"type": "str"},
+        "allowed_ips": {"type": "list", "elements": "str"},
+        "endpoint": {"type": "str"},
+        "persistent_keepalive": {"type": "int", "no_log": False},
+        "preshared_key": {"type": "str", "no_log": True},
+    }
+    module = AnsibleModule(
+        argument_spec={
+            "name": {"type": "str", "required": True},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "address": {"type": "list", "elements": "str"},
+            "listen_port": {"type": "int"},
+            "mtu": {"type": "int"},
+            "peers": {"type": "list", "elements": "dict", "options": peer},
+            "purge": {"type": "bool", "default": False},
+        },
+        supports_check_mode=True,
+    )
+    run_guarded(module, run)
+
+
+if __name__ == "__main__":
+    main()

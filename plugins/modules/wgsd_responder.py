@@ -1,0 +1,222 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, wgsd.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Ansible module wgsd_responder: the DNS responder of a registry, as a service."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: wgsd_responder
+short_description: Serve the endpoints of WireGuard peers by DNS
+version_added: 0.1.0
+author:
+  - wgsd.mesh contributors (@wgsd-mesh)
+description:
+  - Installs the responder on this host, configures it, and runs it as the unit C(wgsd-responder).
+  - The responder reads the peers of a WireGuard interface and serves their endpoints as DNS-SD,
+    below C(_wireguard._udp) of a zone.
+  - What is installed is one file, C(/usr/local/bin/wgsd), made of the sources that this module
+    comes with. It is also the command C(wgsd).
+  - The new responder checks the new configuration before anything is replaced.
+  - The service is restarted only if something that it reads has changed.
+options:
+  zones:
+    description:
+      - The zones to serve.
+      - Required unless O(state=absent).
+    type: list
+    elements: dict
+    suboptions:
+      zone:
+        description: Name of the zone.
+        type: str
+        required: true
+      device:
+        description: The WireGuard interface whose peers are served.
+        type: str
+        required: true
+      self:
+        description:
+          - Also serve this host itself. V(true), or a dictionary.
+          - The key C(endpoint) of the dictionary is the public C(ADDRESS:PORT) of this host.
+            Without it, clients get the address that they asked at and the interface's port.
+          - The key C(allowed_ips) is the list of this host's allowed IPs.
+        type: raw
+      names:
+        description: Friendly names of peers, by public key. Each gets an alias in the zone.
+        type: dict
+      allow_query:
+        description:
+          - Networks that may ask.
+          - Whoever reaches a tunnel address may ask there if omitted. Required when O(listen) has
+            other addresses.
+        type: list
+        elements: str
+      allow_transfer:
+        description: Networks that may transfer the zone.
+        type: list
+        elements: str
+  listen:
+    description:
+      - Addresses to listen on, as C(ADDRESS) or C(ADDRESS:PORT).
+      - Port 53 of the interfaces' own addresses if omitted.
+    type: list
+    elements: str
+  state_dir:
+    description:
+      - Folder for what has to survive a restart. It must be below C(/var/lib).
+    type: path
+    default: /var/lib/wgsd
+  state:
+    description:
+      - V(started) means installed, running, answering, and started at boot.
+      - V(stopped) means installed, but neither running nor started at boot.
+      - V(absent) means not installed. What is in O(state_dir), and the system user C(wgsd), stay.
+    type: str
+    choices: [started, stopped, absent]
+    default: started
+  timeout:
+    description: Seconds to wait for the first answers.
+    type: float
+    default: 15
+requirements:
+  - systemd >= 248
+  - PyYAML (Debian package python3-yaml)
+extends_documentation_fragment:
+  - wgsd.mesh.attributes
+  - wgsd.mesh.attributes.libraries
+attributes:
+  check_mode:
+    support: full
+    details:
+      - Whether the configured interfaces are there is checked in a real run only.
+  diff_mode:
+    support: full
+notes:
+  - Needs root.
+seealso:
+  - module: wgsd.mesh.wg_interface
+  - module: wgsd.mesh.wgsd_client
+"""
+
+EXAMPLES = r"""
+- name: Serve the peers of wg0 on its tunnel address
+  wgsd.mesh.wgsd_responder:
+    zones:
+      - zone: example.com.
+        device: wg0
+        self:
+          endpoint: 203.0.113.4:51820
+          allowed_ips: [10.0.0.254/32]
+        names:
+          NnLaTLn2dpGfNp3lkAKjOhZBk9kW3jJqYfa0pZsAdhg=: bob
+
+- name: Serve them on a public address too, to some
+  wgsd.mesh.wgsd_responder:
+    listen: ["10.0.0.254", "203.0.113.4:5353"]
+    zones:
+      - zone: example.com.
+        device: wg0
+        self: true
+        allow_query: [10.0.0.0/24, 198.51.100.0/24]
+
+- name: Remove the responder
+  wgsd.mesh.wgsd_responder:
+    state: absent
+"""
+
+RETURN = r"""
+steps:
+  description: What was done besides writing files, in words.
+  returned: success
+  type: list
+  elements: str
+  sample: [daemon-reload, enable wgsd-responder.service, restart wgsd-responder.service]
+"""
+
+import functools
+import pathlib
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.wgsd.mesh.plugins.module_utils import _answers, _service, _units
+from ansible_collections.wgsd.mesh.plugins.module_utils._module import run_guarded
+from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.config import load_responder
+from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.errors import UsageError
+
+STATE_ROOT = pathlib.PurePath("/var/lib")
+
+
+def run(module: AnsibleModule) -> dict[str, t.Any]:
+    """Bring the service into the wanted state."""
+    options = module.params
+    zones = [_given(zone) for zone in options["zones"] or []]
+    settings = _given({"listen": options["listen"], "zones": zones})
+    settings["state_dir"] = options["state_dir"]
+    service = _service.Service(
+        daemon="responder",
+        settings=settings,
+        load=load_responder,
+        unit_text=functools.partial(
+            _units.responder,
+            devices=[zone["device"] for zone in zones],
+            state=state_below(options["state_dir"]),
+        ),
+        answers=lambda: answers(service.config_path, options["timeout"]),
+    )
+    return _service.converge(module, service)
+
+
+def state_below(folder: str) -> pathlib.PurePath:
+    """Return *folder* relative to the folder in which systemd makes state directories.
+
+    Raises:
+        UsageError: it is not below it.
+    """
+    path = pathlib.PurePath(folder)
+    if path == STATE_ROOT or STATE_ROOT not in path.parents or ".." in path.parts:
+        raise UsageError(f"state_dir: {folder} is not below {STATE_ROOT}", "choose a folder there")
+    return path.relative_to(STATE_ROOT)
+
+
+def answers(config_path: pathlib.Path, timeout: float) -> None:
+    """Wait until the responder answers on all of its addresses."""
+    settings = load_responder(config_path)
+    _answers.await_answers(settings, _answers.listened_on(settings), timeout)
+
+
+def _given(options: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def main() -> None:
+    zone = {
+        "zone": {"type": "str", "required": True},
+        "device": {"type": "str", "required": True},
+        "self": {"type": "raw"},
+        "names": {"type": "dict"},
+        "allow_query": {"type": "list", "elements": "str"},
+        "allow_transfer": {"type": "list", "elements": "str"},
+    }
+    module = AnsibleModule(
+        argument_spec={
+            "zones": {"type": "list", "elements": "dict", "options": zone},
+            "listen": {"type": "list", "elements": "str"},
+            "state_dir": {"type": "path", "default": "/var/lib/wgsd"},
+            "state": {
+                "type": "str",
+                "choices": ["started", "stopped", "absent"],
+                "default": "started",
+            },
+            "timeout": {"type": "float", "default": 15},
+        },
+        required_if=[("state", "started", ("zones",)), ("state", "stopped", ("zones",))],
+        supports_check_mode=True,
+    )
+    run_guarded(module, run)
+
+
+if __name__ == "__main__":
+    main()
