@@ -1,0 +1,186 @@
+# Copyright: (c) 2026, wgsd.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The options of wg_interface: checked, and worked into a file."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+
+pytest.importorskip("ansible")
+
+from ansible_collections.wgsd.mesh.plugins.module_utils._wg_file import WgQuickFile
+from ansible_collections.wgsd.mesh.plugins.module_utils._wg_wanted import (
+    PeerEdits,
+    check_options,
+    check_own,
+    edit,
+)
+from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.errors import UsageError
+from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.keys import PublicKey
+
+pytestmark = pytest.mark.unit
+
+
+def key(number: int) -> PublicKey:
+    return PublicKey(number.to_bytes(32, "big"))
+
+
+def peer(number: int, **options) -> dict:
+    unset = dict.fromkeys(
+        ("name", "allowed_ips", "endpoint", "persistent_keepalive", "preshared_key")
+    )
+    return {**unset, "public_key": key(number).base64, **options}
+
+
+def wanted(**options):
+    unset = dict.fromkeys(("address", "listen_port", "mtu", "peers"))
+    return check_options({**unset, "name": "wg0", "purge": False, "state": "present", **options})
+
+
+def file_with(text: str = "") -> WgQuickFile:
+    return WgQuickFile.parse(f"[Interface]\n{text}", "wg0.conf")
+
+
+PRESHARED = base64.b64encode(b"\x43" * 32).decode()
+BOB = f"\n[Peer]\n# Name = bob\nPublicKey = {key(1)}\nAllowedIPs = 10.0.0.2/32\n"
+
+
+def test_writes_an_interface_with_its_peers():
+    file = file_with()
+    edits = edit(
+        file,
+        wanted(
+            address=["10.0.0.1/24", "fd00::1/64"],
+            listen_port=51820,
+            mtu=1420,
+            peers=[
+                peer(
+                    1,
+                    name="Bob",
+                    allowed_ips=["10.0.0.2", "fd00::2/128"],
+                    endpoint="[2001:DB8::5]:4500",
+                    persistent_keepalive=25,
+                    preshared_key=PRESHARED,
+                ),
+                peer(2),
+            ],
+        ),
+    )
+    assert file.render() == (
+        "[Interface]\nAddress = 10.0.0.1/24, fd00::1/64\nListenPort = 51820\nMTU = 1420\n\n"
+        f"[Peer]\n# Name = bob\nPublicKey = {key(1)}\nPresharedKey = {PRESHARED}\n"
+        "AllowedIPs = 10.0.0.2/32, fd00::2/128\nEndpoint = [2001:db8::5]:4500\n"
+        f"PersistentKeepalive = 25\n\n[Peer]\nPublicKey = {key(2)}\n"
+    )
+    assert edits.added == [key(1), key(2)]
+
+
+def test_the_same_again_changes_nothing_whatever_the_order_and_spelling():
+    file = file_with(
+        "Address = fd00::1/64\nAddress = 10.0.0.1/24\nListenPort=51820\n\n[Peer]\n"
+        f"PublicKey={key(1)}\nAllowedIPs = fd00::2/128,10.0.0.2/32\nPersistentKeepalive=25\n"
+    )
+    before = file.render()
+    again = wanted(
+        address=["10.0.0.1/24", "fd00::1/64"],
+        listen_port=51820,
+        peers=[peer(1, allowed_ips=["10.0.0.2/32", "fd00:0::2/128"], persistent_keepalive=25)],
+        purge=True,
+    )
+    edits = edit(file, again)
+    assert file.render() == before
+    assert edits == PeerEdits()
+
+
+def test_leaves_what_is_omitted_and_unknown_peers_as_they_are():
+    file = file_with(f"MTU = 1300\n{BOB}PersistentKeepalive = 5\n")
+    before = file.render()
+    edits = edit(file, wanted(peers=[peer(1), peer(2, allowed_ips=["10.0.0.3/32"])]))
+    added = f"\n[Peer]\nPublicKey = {key(2)}\nAllowedIPs = 10.0.0.3/32\n"
+    assert file.render() == before + added
+    assert edits.changed == []
+
+
+def test_takes_away_what_is_given_empty():
+    file = file_with(f"{BOB}PersistentKeepalive = 5\nEndpoint = 192.0.2.1:9\n")
+    empty = peer(1, allowed_ips=[], endpoint="", persistent_keepalive=0, preshared_key="")
+    edits = edit(file, wanted(peers=[empty]))
+    assert file.render() == f"[Interface]\n\n[Peer]\n# Name = bob\nPublicKey = {key(1)}\n"
+    assert edits.changed == [key(1)]
+
+
+def test_purge_removes_the_peers_that_are_not_listed():
+    file = file_with(BOB)
+    assert edit(file, wanted(peers=[], purge=True)).removed == [key(1)]
+    assert file.render() == "[Interface]\n"
+
+
+def test_a_new_key_under_a_known_name_takes_the_old_ones_place():
+    file = file_with(BOB)
+    edits = edit(file, wanted(peers=[peer(2, name="bob", allowed_ips=["10.0.0.2/32"])]))
+    assert (edits.removed, edits.added) == ([key(1)], [key(2)])
+    assert file.render() == "[Interface]\n" + BOB.replace(key(1).base64, key(2).base64)
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"name": "wg/0"}, "^name: "),
+        ({"name": "a-name-that-is-too-long"}, "^name: "),
+        ({"name": "wg0;reboot"}, "^name: "),
+        ({"address": ["10.0.0.1/24", "10.0.0.1"]}, r"address\[1\]: .*no prefix length"),
+        ({"address": ["10.0.0.1/33"]}, r"address\[0\]: '10\.0\.0\.1/33'"),
+        ({"listen_port": 0}, "listen_port: 0 is out of range; give a number from 1 to 65535"),
+        ({"listen_port": 99999}, "listen_port: 99999"),
+        ({"mtu": 10}, "mtu: 10"),
+        ({"peers": [peer(1, public_key="abc")]}, r"peers\[0\]\.public_key: 'abc'"),
+        ({"peers": [peer(1, name="bob the peer")]}, r"peers\[0\] \(bob the peer\)\.name"),
+        (
+            {"peers": [peer(1, name="bob", allowed_ips=["10.0.0.2/24"])]},
+            r"peers\[0\] \(bob\)\.allowed_ips\[0\]: .*host bits",
+        ),
+        ({"peers": [peer(1, endpoint="192.0.2.1")]}, r"peers\[0\]\.endpoint: .*no port"),
+        ({"peers": [peer(1, endpoint="0.0.0.0:9")]}, r"peers\[0\]\.endpoint: 0\.0\.0\.0"),
+        ({"peers": [peer(1, endpoint="bob.example.net:0")]}, r"peers\[0\]\.endpoint: port 0"),
+        ({"peers": [peer(1, endpoint="bob\n[Peer]:5")]}, r"peers\[0\]\.endpoint"),
+        ({"peers": [peer(1, persistent_keepalive=70000)]}, r"peers\[0\]\.persistent_keepalive"),
+        (
+            {"peers": [peer(1, name="bob"), peer(1, name="carol")]},
+            "bob and carol have the same public key",
+        ),
+        ({"purge": True}, "purge: there are no peers"),
+    ],
+)
+def test_names_the_option_that_cannot_be_used(options, complaint):
+    with pytest.raises(UsageError, match=complaint):
+        wanted(**options)
+
+
+def test_a_bad_preshared_key_is_not_repeated_in_the_error():
+    with pytest.raises(UsageError) as caught:
+        wanted(peers=[peer(1, preshared_key="hunter2hunter2")])
+    assert "peers[0].preshared_key" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_names_both_peers_that_would_have_one_allowed_ip():
+    both = [
+        peer(1, name="bob", allowed_ips=["10.0.0.2/32"]),
+        peer(2, name="carol", allowed_ips=["10.0.0.3/32", "10.0.0.2/32"]),
+    ]
+    with pytest.raises(UsageError, match=r"bob and carol both have the allowed IP 10.0.0.2/32"):
+        edit(file_with(), wanted(peers=both))
+    with pytest.raises(UsageError, match=r"bob and carol both have the allowed IP 10.0.0.2/32"):
+        edit(file_with(BOB), wanted(peers=both[1:]))
+
+
+def test_refuses_this_host_itself_as_a_peer_by_key_and_by_address():
+    file = file_with("Address = 10.0.0.2/24\n" + BOB)
+    with pytest.raises(UsageError, match="bob has the public key of this host"):
+        check_own(file, key(1))
+    with pytest.raises(UsageError, match=r"bob has this host's own tunnel address 10.0.0.2/32"):
+        check_own(file, key(9))
