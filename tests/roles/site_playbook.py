@@ -1,0 +1,82 @@
+# Copyright: (c) 2026, wgsd.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The playbook site.yml, run on the hosts of a lab."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.lab.systemd import SystemdLab
+
+PROJECT = Path(__file__).resolve().parents[2]
+_RECAP = re.compile(r"^(\S+)\s+: (ok=\d+ .*)$", re.MULTILINE)
+
+# Without endpoints, handshakes and counters, which change by themselves.
+_STATE = """
+find /etc/wireguard /etc/wgsd /etc/systemd/system /usr/local -type f -exec sha256sum {} + | sort
+for what in peers allowed-ips persistent-keepalive; do wg show all $what; done
+dpkg-query --show
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What a run of Ansible left: exit status, output, and the recap as host -> word -> number."""
+
+    status: int
+    output: str
+
+    @property
+    def recap(self) -> dict[str, dict[str, int]]:
+        """The last lines of the output as numbers."""
+        return {
+            host: {word: int(n) for word, n in re.findall(r"(\w+)=(\d+)", counts)}
+            for host, counts in _RECAP.findall(self.output)
+        }
+
+    def count(self, word: str) -> dict[str, int]:
+        """Return one number of the recap, by host."""
+        return {host: counts[word] for host, counts in self.recap.items()}
+
+
+class Site:
+    """The playbook site.yml on the hosts of one lab."""
+
+    def __init__(self, lab: SystemdLab) -> None:
+        self.lab = lab
+
+    def run(self, *arguments: str) -> Run:
+        """Run the playbook as a user does."""
+        command = [str(Path(sys.executable).with_name("ansible-playbook"))]
+        command += ["--inventory", str(self.lab.inventory), "--diff", *arguments, "wgsd.mesh.site"]
+        result = subprocess.run(
+            command,
+            cwd=PROJECT,
+            env={**os.environ, "ANSIBLE_NOCOLOR": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        return Run(result.returncode, result.stdout)
+
+    def build(self) -> None:
+        """Run the playbook to the end."""
+        run = self.run()
+        assert run.status == 0, run.output
+
+    def state(self) -> dict[str, str]:
+        """Return what the roles write and set, as text, of all hosts that are on."""
+        return {
+            name: host.run(["sh", "-c", _STATE]).stdout
+            for name, host in self.lab.hosts.items()
+            if host.pid() is not None
+        }

@@ -1,0 +1,92 @@
+# Copyright: (c) 2026, wgsd.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""site.yml on real hosts, when all goes well and when something is wrong."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.roles.site_playbook import Site
+
+pytestmark = pytest.mark.roles
+NOTHING = {"registry": 0, "alice": 0, "bob": 0}
+
+
+def test_check_mode_before_the_first_run_foretells_changes_and_makes_none(
+    bare_hosts: Site,
+) -> None:
+    before = bare_hosts.state()
+    run = bare_hosts.run("--check")
+    assert run.status == 0, run.output
+    assert all(count > 0 for count in run.count("changed").values()), run.output
+    assert bare_hosts.state() == before
+
+
+def test_a_second_run_changes_nothing_with_few_tasks(mesh: Site) -> None:
+    before = mesh.state()
+    run = mesh.run()
+    assert run.status == 0, run.output
+    assert run.count("changed") == NOTHING
+    assert mesh.state() == before
+
+
+def test_check_mode_of_a_finished_mesh_foretells_no_change(mesh: Site) -> None:
+    run = mesh.run("--check")
+    assert run.status == 0, run.output
+    assert run.count("changed") == NOTHING
+
+
+def test_a_run_limited_to_one_host_loses_nothing_of_the_others(mesh: Site) -> None:
+    before = mesh.state()
+    for host in ("alice", "registry"):
+        run = mesh.run("--limit", host)
+        assert run.status == 0, run.output
+        assert run.count("changed") == {host: 0}
+    assert mesh.state() == before
+
+
+def test_a_host_that_is_down_stays_configured_on_the_others(mesh: Site) -> None:
+    before = mesh.state()
+    bob = mesh.lab.host("bob")
+    bob.kill()
+    try:
+        run = mesh.run()
+        assert run.count("unreachable") == {"registry": 0, "alice": 0, "bob": 1}, run.output
+        assert run.count("failed") == NOTHING
+        assert run.count("changed") == NOTHING
+    finally:
+        bob.start()
+    rerun = mesh.run()
+    assert rerun.status == 0, rerun.output
+    assert mesh.state() == before
+
+
+def test_two_hosts_with_one_tunnel_address_are_refused_before_anything_is_changed(
+    bare_hosts: Site,
+) -> None:
+    before = bare_hosts.state()
+    run = bare_hosts.run("--extra-vars", "wgsd_address=10.0.0.1/24")
+    assert run.status != 0
+    assert "both claim 10.0.0.1/32" in run.output
+    assert bare_hosts.state() == before
+
+
+def test_a_new_host_without_its_registry_in_the_run_is_told_what_to_do(bare_hosts: Site) -> None:
+    run = bare_hosts.run("--limit", "alice")
+    assert run.status != 0
+    assert "--limit alice,wgsd_registry" in run.output
+
+
+def test_a_rerun_finishes_what_a_dead_host_held_up(bare_hosts: Site) -> None:
+    bob = bare_hosts.lab.host("bob")
+    bob.kill()
+    first = bare_hosts.run()
+    assert first.count("unreachable") == {"registry": 0, "alice": 0, "bob": 1}, first.output
+    assert first.count("failed") == NOTHING, first.output
+    bob.start()
+    bare_hosts.build()
+    for host, other in (("alice", "10.0.0.2"), ("bob", "10.0.0.1")):
+        lab_host = bare_hosts.lab.host(host)
+        lab_host.run(["sh", "-c", f"until ping -c1 -W1 {other}; do :; done"], timeout=30)
