@@ -16,7 +16,7 @@ from wgsd.keys import PublicKey
 from wgsd.model import Device, Endpoint, Peer
 from wgsd.zone import serial
 from wgsd.zone.records import build
-from wgsd.zone.version import Content, Instance, Version, content_of
+from wgsd.zone.version import Content, Instance, Version, content_of, tunnel_addresses
 
 pytestmark = pytest.mark.unit
 
@@ -30,14 +30,14 @@ def device(*peers: Peer, public_key: PublicKey | None = OWN, listen_port: int = 
 
 def test_only_peers_with_an_endpoint_are_served_in_the_order_of_their_labels() -> None:
     peers = [Peer(key(f"peer {i}"), Endpoint("192.0.2.1", 1000 + i)) for i in range(20)]
-    found = content_of(ZoneSettings(ZONE, "wg0"), device(*peers, Peer(key("silent"))), [])
+    found = content_of(ZoneSettings(ZONE, "wg0"), device(*peers, Peer(key("silent"))), ())
     labels = [instance.public_key.label for instance in found.instances]
     assert labels == sorted(peer.public_key.label for peer in peers)
 
 
 def test_a_link_local_endpoint_loses_its_scope() -> None:
     peer = Peer(key("near"), Endpoint("fe80::1", 51820, scope_id=3))
-    found = content_of(ZoneSettings(ZONE, "wg0"), device(peer), [])
+    found = content_of(ZoneSettings(ZONE, "wg0"), device(peer), ())
     assert found.instances == (Instance(peer.public_key, "fe80::1", 51820),)
 
 
@@ -45,7 +45,7 @@ def test_what_a_device_counts_does_not_change_the_zone() -> None:
     quiet = Peer(key("alice"), Endpoint("192.0.2.1", 1))
     busy = Peer(key("alice"), Endpoint("192.0.2.1", 1), last_handshake=5.0, rx_bytes=9, tx_bytes=9)
     settings = ZoneSettings(ZONE, "wg0")
-    assert content_of(settings, device(quiet), []) == content_of(settings, device(busy), [])
+    assert content_of(settings, device(quiet), ()) == content_of(settings, device(busy), ())
 
 
 @pytest.mark.parametrize(
@@ -63,19 +63,18 @@ def test_the_registry_itself_is_served_as_configured(
     own: SelfSettings | None, expected: tuple[Instance, ...]
 ) -> None:
     settings = ZoneSettings(ZONE, "wg0", own=own)
-    assert content_of(settings, device(), []).instances == expected
+    assert content_of(settings, device(), ()).instances == expected
 
 
 def test_a_device_without_key_or_port_has_no_self_to_serve() -> None:
     settings = ZoneSettings(ZONE, "wg0", own=SelfSettings())
-    assert content_of(settings, device(public_key=None), []).instances == ()
-    assert content_of(settings, device(listen_port=0), []).instances == ()
+    assert content_of(settings, device(public_key=None), ()).instances == ()
+    assert content_of(settings, device(listen_port=0), ()).instances == ()
 
 
 def test_tunnel_addresses_come_without_link_local_ones_and_ipv4_first() -> None:
-    addresses = [ipaddress.ip_interface(a) for a in ("fe80::1/64", "fd00::1/64", "10.0.0.1/24")]
-    found = content_of(ZoneSettings(ZONE, "wg0"), device(), addresses)
-    assert found.addresses == ("10.0.0.1", "fd00::1")
+    interfaces = [ipaddress.ip_interface(a) for a in ("fe80::1/64", "fd00::1/64", "10.0.0.1/24")]
+    assert tunnel_addresses(interfaces) == ("10.0.0.1", "fd00::1")
 
 
 @pytest.mark.parametrize("one", [None, content(), content(ALICE, BOB, REGISTRY)])

@@ -3,3 +3,75 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """The daemon on the registry: a watcher that reads the device, workers that answer."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import sys
+import typing as t
+
+from ..config import ResponderSettings, ZoneSettings
+from ..device import open_device
+from ..device.link import addresses
+from ..errors import DeviceError
+from ..thirdparty import dns
+from ..zone.version import tunnel_addresses
+from .supervisor import Supervisor
+
+#: The longest zone, in bytes on the wire, whose SRV answers with two allowed IPs fit 512 bytes.
+COMFORTABLE_ZONE = 100
+
+
+def run(settings: ResponderSettings) -> int:
+    """Serve until SIGTERM or SIGINT and return the exit code.
+
+    Logs to stderr, a line per event and never one per query.
+
+    Raises:
+        UsageError: an address cannot be listened on, or a library is missing.
+    """
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="wgsd responder: %(message)s")
+    Supervisor(settings, open_device=open_device, read_addresses=addresses).run()
+    return 0
+
+
+def check(settings: ResponderSettings) -> list[str]:
+    """Return warnings about what would keep the responder from being of use.
+
+    Nothing is bound and nothing written: another responder may be running.
+
+    Raises:
+        DependencyError: a library is missing.
+    """
+    warnings = []
+    for zone in settings.zones:
+        if len(dns.name.from_text(zone.zone).to_wire() or b"") > COMFORTABLE_ZONE:
+            warnings.append(
+                f"zone {zone.zone} is so long that answers may not fit the 512 bytes of clients"
+                " without EDNS"
+            )
+        warnings += _device_warnings(settings, zone)
+    if not settings.state_dir.is_dir():
+        warnings.append(
+            f"state_dir {settings.state_dir} is no directory; serials start from the clock"
+        )
+    return warnings
+
+
+def _device_warnings(settings: ResponderSettings, zone: ZoneSettings) -> t.Iterator[str]:
+    try:
+        open_device(zone.device).close()
+        reachable = set(tunnel_addresses(addresses(zone.device)))
+    except DeviceError as exc:
+        yield f"zone {zone.zone}: {exc}; the zone fails until the device can be read"
+        return
+    if not reachable and not (settings.listen and zone.allow_query is not None):
+        yield f"zone {zone.zone}: {zone.device} has no address yet on which it could be asked"
+    for endpoint in settings.listen:
+        on_all = ipaddress.ip_address(endpoint.address).is_unspecified
+        if zone.allow_query is None and not on_all and endpoint.address not in reachable:
+            yield (
+                f"zone {zone.zone}: {endpoint} is not a tunnel address of {zone.device}, so"
+                " queries there are refused; say in allow_query who may ask"
+            )

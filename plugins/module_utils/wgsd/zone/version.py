@@ -82,12 +82,17 @@ class Version:
         return cls(fields["zone"], fields["serial"], content)
 
 
-def content_of(settings: ZoneSettings, device: Device, addresses: t.Iterable[Interface]) -> Content:
+def tunnel_addresses(interfaces: t.Iterable[Interface]) -> tuple[str, ...]:
+    """Return the addresses that peers can ask: all but link-local ones, IPv4 first."""
+    usable = [interface.ip for interface in interfaces if not interface.ip.is_link_local]
+    return tuple(str(ip) for ip in sorted(usable, key=lambda ip: (ip.version, int(ip))))
+
+
+def content_of(settings: ZoneSettings, device: Device, addresses: tuple[str, ...]) -> Content:
     """Pick from a device snapshot what the zone serves: the peers that have an endpoint.
 
     Args:
-        addresses: The interface's addresses; link-local ones are left out, since nobody can be
-            told how to reach them.
+        addresses: As `tunnel_addresses` returns them.
     """
     instances = [
         Instance(
@@ -104,9 +109,7 @@ def content_of(settings: ZoneSettings, device: Device, addresses: t.Iterable[Int
     if own is not None:
         instances.append(own)
     instances.sort(key=lambda instance: instance.public_key.label)
-    usable = [interface.ip for interface in addresses if not interface.ip.is_link_local]
-    usable.sort(key=lambda ip: (ip.version, int(ip)))
-    return Content(tuple(str(ip) for ip in usable), tuple(instances))
+    return Content(addresses, tuple(instances))
 
 
 def _own_instance(settings: ZoneSettings, device: Device) -> Instance | None:

@@ -1,0 +1,39 @@
+# Copyright: (c) 2026, wgsd.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The service manager hears of us, if there is one."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import socket
+
+import pytest
+
+from wgsd.responder.notify import notify
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.mark.parametrize("abstract", [False, True])
+def test_the_manager_gets_the_assignments_a_line_each(
+    abstract: bool, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"wgsd-test-notify-{os.getpid()}" if abstract else str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.settimeout(5)
+        manager.bind(("\0" if abstract else "") + name)
+        monkeypatch.setenv("NOTIFY_SOCKET", ("@" if abstract else "") + name)
+        notify("READY=1", "STATUS=serving")
+        assert manager.recv(100) == b"READY=1\nSTATUS=serving"
+
+
+def test_without_a_manager_or_with_one_that_has_gone_nothing_happens(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+    notify("READY=1")
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "gone"))
+    notify("READY=1")

@@ -1,0 +1,206 @@
+# Copyright: (c) 2026, wgsd.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""When a device is read, and what becomes a new version of a zone."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import logging
+import typing as t
+
+import pytest
+
+from wgsd.config import ZoneSettings
+from wgsd.errors import DeviceError, NoDeviceError
+from wgsd.keys import PublicKey
+from wgsd.model import Device, Endpoint, Peer
+from wgsd.responder import watcher as module
+from wgsd.responder.watcher import Watcher
+from wgsd.zone.version import Version
+
+pytestmark = pytest.mark.unit
+
+ALICE = PublicKey(hashlib.sha256(b"alice").digest())
+ZONE = ZoneSettings("example.com.", "wg0")
+TUNNEL = ipaddress.ip_interface("10.0.0.254/24")
+
+
+def device(port: int = 1000, rx_bytes: int = 0) -> Device:
+    """wg0 with Alice behind that port."""
+    alice = Peer(ALICE, Endpoint("192.0.2.1", port), rx_bytes=rx_bytes)
+    return Device("wg0", None, 51820, 0, {ALICE: alice})
+
+
+class Bed:
+    """A watcher, with the device, the clock and the saved serials in the test's hands."""
+
+    def __init__(self, saved: int | None = None, wall: float = 1_700_000_000.0) -> None:
+        self.now = 1000.0
+        self.cost = 0.001
+        self.state: Device | DeviceError = device()
+        self.interfaces: list[t.Any] = [TUNNEL]
+        self.saved: dict[str, int] = {} if saved is None else {ZONE.zone: saved}
+        self.reads = self.opened = self.closed = self.address_reads = 0
+        self.watcher = Watcher(
+            "wg0",
+            [ZONE],
+            open_device=self.open_device,
+            read_addresses=self.read_addresses,
+            serials=self,
+            monotonic=lambda: self.now,
+            wall=lambda: wall,
+        )
+
+    def load(self, zone: str) -> int | None:
+        return self.saved.get(zone)
+
+    def save(self, zone: str, serial: int) -> None:
+        self.saved[zone] = serial
+
+    def open_device(self, _name: str) -> t.Any:
+        if isinstance(self.state, NoDeviceError):
+            raise self.state
+        self.opened += 1
+        return self
+
+    def read_addresses(self, _name: str) -> list[t.Any]:
+        self.address_reads += 1
+        return self.interfaces
+
+    def read(self) -> Device:
+        self.reads += 1
+        self.now += self.cost
+        if isinstance(self.state, DeviceError):
+            raise self.state
+        return self.state
+
+    def close(self) -> None:
+        self.closed += 1
+
+    def poll(self) -> list[Version]:
+        """Wait until the next read is due, and read."""
+        self.now = max(self.now, self.watcher.due)
+        return self.watcher.poll()
+
+    def go_on_for(self, seconds: float) -> list[Version]:
+        """Poll as the supervisor does, and collect what comes."""
+        end, versions = self.now + seconds, []
+        while self.watcher.due < end:
+            versions += self.poll()
+        self.now = end
+        return versions
+
+
+def test_the_first_read_is_the_first_version() -> None:
+    (version,) = Bed().poll()
+    assert version.serial == 1_700_000_000
+    assert version.content
+    assert version.content.addresses == ("10.0.0.254",)
+    assert [i.public_key for i in version.content.instances] == [ALICE]
+
+
+def test_what_does_not_change_the_zone_is_no_new_version() -> None:
+    bed = Bed()
+    bed.poll()
+    bed.state = device(rx_bytes=999)
+    assert bed.go_on_for(10) == []
+
+
+def test_a_changed_endpoint_is_the_next_serial() -> None:
+    bed = Bed()
+    bed.poll()
+    bed.state = device(port=2000)
+    (version,) = bed.poll()
+    assert version.serial == 1_700_000_001
+    assert version.content
+    assert version.content.instances[0].port == 2000
+    assert bed.saved == {ZONE.zone: version.serial}
+
+
+@pytest.mark.parametrize(
+    ("saved", "first"), [(1_800_000_000, 1_800_000_001), (1_600_000_000, 1_700_000_000)]
+)
+def test_serials_never_go_back_over_a_restart(saved: int, first: int) -> None:
+    (version,) = Bed(saved=saved).poll()
+    assert version.serial == first
+
+
+@pytest.mark.parametrize(("cost", "period"), [(0.0005, 0.05), (0.01, 0.05), (0.05, 0.25), (1, 5)])
+def test_reading_takes_a_fifth_of_a_core_at_most(cost: float, period: float) -> None:
+    bed = Bed()
+    bed.cost = cost
+    bed.poll()
+    start, reads = bed.now, bed.reads
+    bed.go_on_for(100 * period)
+    assert bed.reads - reads == pytest.approx(100, abs=2)
+    assert (bed.reads - reads) * cost <= 0.21 * (bed.now - start)
+
+
+def test_a_device_that_is_gone_is_served_for_a_while_and_told_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bed = Bed()
+    bed.poll()
+    bed.state = NoDeviceError("no wg0")
+    assert bed.go_on_for(module.GRACE - 1) == []
+    assert [record.message for record in caplog.records] == [
+        "no wg0; its last endpoints are served for 180 s at most"
+    ]
+
+    (withdrawn,) = bed.go_on_for(module.GRACE)
+    assert withdrawn.content is None
+    assert bed.closed == bed.opened == 1
+
+
+def test_a_device_that_comes_back_in_time_goes_on_where_it_was(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    bed = Bed()
+    bed.poll()
+    bed.state = NoDeviceError("no wg0")
+    bed.go_on_for(5)
+    bed.state = device()
+    assert bed.go_on_for(5) == []
+    bed.state = device(port=2000)
+    (version,) = bed.poll()
+    assert version.serial == 1_700_000_001
+    assert caplog.records[-1].message == "device wg0 can be read again"
+
+
+def test_a_device_that_comes_back_late_makes_a_newer_version() -> None:
+    bed = Bed()
+    bed.poll()
+    bed.state = NoDeviceError("no wg0")
+    bed.go_on_for(module.GRACE + 5)
+    bed.state = device()
+    (version,) = bed.poll()
+    assert version.content
+    assert version.serial == 1_700_000_001
+
+
+def test_a_device_that_was_never_there_is_waited_for(caplog: pytest.LogCaptureFixture) -> None:
+    bed = Bed()
+    bed.state = NoDeviceError("no wg0")
+    assert bed.go_on_for(module.GRACE * 2) == []
+    assert [record.message for record in caplog.records] == ["no wg0; waiting for the device"]
+    assert bed.watcher.trouble == "no wg0"
+    bed.state = device()
+    assert len(bed.poll()) == 1
+    assert bed.watcher.trouble == ""
+
+
+def test_addresses_are_looked_for_often_until_there_are_some_and_then_rarely() -> None:
+    bed = Bed()
+    bed.interfaces = []
+    bed.go_on_for(1)
+    assert bed.address_reads >= 3
+    bed.interfaces = [TUNNEL]
+    bed.go_on_for(1)
+    assert bed.watcher.addresses == ("10.0.0.254",)
+    before = bed.address_reads
+    bed.go_on_for(20)
+    assert bed.address_reads - before == 4
