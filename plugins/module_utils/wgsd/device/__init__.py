@@ -6,17 +6,36 @@
 
 from __future__ import annotations
 
-from .base import Backend
+from ..errors import DeviceError, NoDeviceError
+from .base import Backend, no_device
+from .kernel import KernelBackend
 from .userspace import UserspaceBackend
 
 __all__ = ["Backend", "open_device"]
 
 
 def open_device(name: str) -> Backend:
-    """Open the WireGuard device *name*.
+    """Open the WireGuard device *name*: the userspace one if its socket accepts, else the kernel's.
 
     Raises:
-        NoDeviceError: there is none.
+        NoDeviceError: there is neither.
         DeviceError: there is one, but it cannot be reached (rights, no WireGuard in the kernel).
     """
-    return UserspaceBackend(name)
+    unreachable: DeviceError | None = None
+    try:
+        return UserspaceBackend(name)
+    except NoDeviceError:
+        pass
+    except DeviceError as exc:
+        # The folder of the sockets is root's alone, but CAP_NET_ADMIN is enough for the kernel.
+        unreachable = exc
+    try:
+        return KernelBackend(name)
+    except NoDeviceError:
+        raise unreachable or no_device(name) from None
+    except DeviceError as exc:
+        if unreachable is None:
+            raise
+        raise DeviceError(
+            f"{unreachable.message}; {exc.message}", f"{unreachable.remedy}; or {exc.remedy}"
+        ) from None
