@@ -1,0 +1,411 @@
+# Copyright: (c) 2026, wgsd.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a WireGuard device must do for the engine, tried on a real one.
+
+`make test-lab` runs this on wireguard-go, `make test-kernel` on the kernel's WireGuard.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import os
+import pathlib
+import socket
+import time
+import typing as t
+
+import pytest
+
+from tests.kernel import devices
+from wgsd.device import open_device
+from wgsd.device.base import Backend
+from wgsd.errors import DeviceError, NoDeviceError, WgsdError
+from wgsd.keys import PublicKey
+from wgsd.model import Endpoint, Peer, PeerChange
+
+pytestmark = pytest.mark.lab
+
+ENDPOINT = Endpoint.make("192.0.2.7", 51820)
+OTHER_ENDPOINT = Endpoint.make("198.51.100.9", 4500)
+#: The first handshake must follow within this many seconds of the endpoint being set.
+HANDSHAKE_LIMIT = 1.0
+
+
+@pytest.fixture(autouse=True)
+def namespace() -> t.Iterator[devices.Namespace]:
+    with devices.namespace() as made, made.entered():
+        yield made
+
+
+@pytest.fixture
+def wg(namespace: devices.Namespace) -> t.Iterator[devices.WireGuard]:
+    with devices.device() as made:
+        yield made
+
+
+@pytest.fixture
+def backend(wg: devices.WireGuard) -> t.Iterator[Backend]:
+    with open_device(wg.name) as opened:
+        yield opened
+
+
+def only_peer(backend: Backend) -> Peer:
+    (peer,) = backend.read().peers.values()
+    return peer
+
+
+def numbered_networks(count: int) -> tuple[str, ...]:
+    """Return *count* networks, IPv4 and IPv6 by turns."""
+    return tuple(
+        f"10.{i >> 8}.{i & 255}.0/24" if i % 2 else f"2001:db8:{i + 1:x}::/48" for i in range(count)
+    )
+
+
+def test_the_backend_is_the_one_under_test(backend: Backend) -> None:
+    assert backend.kind == devices.KIND
+
+
+def test_a_new_device_has_no_key_and_no_peers(backend: Backend, wg: devices.WireGuard) -> None:
+    device = backend.read()
+    assert (device.name, device.public_key, device.fwmark) == (wg.name, None, 0)
+    assert device.peers == {}
+
+
+def test_read_tells_every_field_that_the_wg_tool_set(
+    backend: Backend, wg: devices.WireGuard
+) -> None:
+    private, public = devices.keypair()
+    key, psk = devices.some_key(), devices.secret()
+    wg.set("private-key", "/dev/stdin", "listen-port", "51820", "fwmark", "0xca6c", given=private)
+    wg.set(
+        *("peer", str(key), "preshared-key", "/dev/stdin", "endpoint", str(ENDPOINT)),
+        *("persistent-keepalive", "25", "allowed-ips", "10.0.0.2/32,fd00::2/128,192.168.0.0/16"),
+        given=base64.b64encode(psk).decode(),
+    )
+    device = backend.read()
+    assert (device.public_key, device.listen_port, device.fwmark) == (public, 51820, 0xCA6C)
+    peer = device.peers[key]
+    assert set(peer.allowed_ips) == {"10.0.0.2/32", "fd00::2/128", "192.168.0.0/16"}
+    assert (peer.public_key, peer.endpoint, peer.persistent_keepalive) == (key, ENDPOINT, 25)
+    assert peer.preshared_key == psk
+    assert (peer.last_handshake, peer.rx_bytes, peer.tx_bytes) == (0.0, 0, 0)
+
+
+def test_configure_changes_only_what_it_is_given(backend: Backend) -> None:
+    private, public = devices.keypair()
+    backend.configure(private_key=base64.b64decode(private), listen_port=51821, fwmark=7)
+    backend.configure()
+    backend.configure(fwmark=0)
+    device = backend.read()
+    assert (device.public_key, device.listen_port, device.fwmark) == (public, 51821, 0)
+    backend.configure(listen_port=51822)
+    assert (backend.read().public_key, backend.read().listen_port) == (public, 51822)
+
+
+def test_a_listen_port_that_is_taken_is_refused(backend: Backend, wg: devices.WireGuard) -> None:
+    wg.up()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("0.0.0.0", 0))
+        with pytest.raises(DeviceError, match="port") as caught:
+            backend.configure(listen_port=other.getsockname()[1])
+    assert wg.name in str(caught.value)
+
+
+def test_a_change_adds_a_peer_and_another_removes_it(
+    backend: Backend, wg: devices.WireGuard
+) -> None:
+    key, psk = devices.some_key(), devices.secret()
+    backend.apply([PeerChange(key, ENDPOINT, 25, ("10.0.0.2/32", "fd00::/64"), psk, create=True)])
+    assert wg.show("endpoints") == {str(key): str(ENDPOINT)}
+    assert wg.show("persistent-keepalive") == {str(key): "25"}
+    assert set(wg.show("allowed-ips")[str(key)].split()) == {"10.0.0.2/32", "fd00::/64"}
+    assert only_peer(backend).preshared_key == psk
+    backend.apply([PeerChange(key, remove=True)])
+    assert wg.show("endpoints") == {}
+    backend.apply([PeerChange(key, remove=True)])
+
+
+def test_a_change_of_the_endpoint_leaves_all_else_alone(backend: Backend) -> None:
+    key, psk = devices.some_key(), devices.secret()
+    backend.apply([PeerChange(key, ENDPOINT, 25, ("10.0.0.2/32", "fd00::/64"), psk, create=True)])
+    before = only_peer(backend)
+    backend.apply([PeerChange(key, OTHER_ENDPOINT)])
+    after = only_peer(backend)
+    assert after.endpoint == OTHER_ENDPOINT
+    assert set(after.allowed_ips) == set(before.allowed_ips) == {"10.0.0.2/32", "fd00::/64"}
+    assert (after.preshared_key, after.persistent_keepalive) == (psk, 25)
+
+
+def test_a_change_of_the_keepalive_leaves_all_else_alone(backend: Backend) -> None:
+    key, psk = devices.some_key(), devices.secret()
+    backend.apply([PeerChange(key, ENDPOINT, 25, ("10.0.0.2/32",), psk, create=True)])
+    for seconds in (15, 0, 65535):
+        backend.apply([PeerChange(key, persistent_keepalive=seconds)])
+        peer = only_peer(backend)
+        assert peer.persistent_keepalive == seconds
+        assert (peer.endpoint, peer.allowed_ips) == (ENDPOINT, ("10.0.0.2/32",))
+        assert peer.preshared_key == psk
+
+
+def test_allowed_ips_are_replaced_as_a_whole(backend: Backend) -> None:
+    key = devices.some_key()
+    backend.apply([PeerChange(key, ENDPOINT, allowed_ips=numbered_networks(30), create=True)])
+    assert set(only_peer(backend).allowed_ips) == set(numbered_networks(30))
+    backend.apply([PeerChange(key, allowed_ips=("10.1.0.0/16",))])
+    assert only_peer(backend).allowed_ips == ("10.1.0.0/16",)
+    backend.apply([PeerChange(key, allowed_ips=())])
+    assert only_peer(backend).allowed_ips == ()
+    assert only_peer(backend).endpoint == ENDPOINT
+
+
+@pytest.mark.parametrize("fresh", [False, True], ids=["create", "fresh"])
+def test_a_list_of_allowed_ips_beyond_any_message_arrives_whole(
+    backend: Backend, fresh: bool
+) -> None:
+    key, neighbour = devices.some_key(), devices.some_key()
+    backend.apply([PeerChange(key, allowed_ips=("10.255.0.0/24",), create=True)])
+    networks = numbered_networks(3000)
+    backend.apply(
+        [
+            PeerChange(key, allowed_ips=networks, fresh=fresh, create=True),
+            PeerChange(neighbour, allowed_ips=("10.254.0.0/24",), create=True),
+        ]
+    )
+    peers = backend.read().peers
+    assert len(peers[key].allowed_ips) == 3000
+    assert set(peers[key].allowed_ips) == set(networks)
+    assert peers[neighbour].allowed_ips == ("10.254.0.0/24",)
+
+
+def test_a_preshared_key_is_set_cleared_and_never_printed(backend: Backend) -> None:
+    key, psk = devices.some_key(), devices.secret()
+    change = PeerChange(key, preshared_key=psk, create=True)
+    backend.apply([change])
+    device = backend.read()
+    assert device.peers[key].preshared_key == psk
+    for text in (repr(change), repr(device), repr(vars(backend))):
+        assert psk.hex() not in text
+        assert repr(psk) not in text
+        assert base64.b64encode(psk).decode() not in text
+    backend.apply([PeerChange(key, preshared_key=bytes(32))])
+    assert only_peer(backend).preshared_key is None
+
+
+def test_an_update_of_an_absent_peer_is_ignored(backend: Backend) -> None:
+    present, absent = devices.some_key(), devices.some_key()
+    backend.apply([PeerChange(present, create=True)])
+    backend.apply(
+        [
+            PeerChange(absent, ENDPOINT, 25, ("10.0.0.3/32",), devices.secret()),
+            PeerChange(present, OTHER_ENDPOINT),
+        ]
+    )
+    assert only_peer(backend).public_key == present
+    assert only_peer(backend).endpoint == OTHER_ENDPOINT
+
+
+def test_a_fresh_peer_is_what_the_change_describes(backend: Backend) -> None:
+    key, absent = devices.some_key(), devices.some_key()
+    backend.apply([PeerChange(key, ENDPOINT, 25, ("10.0.0.2/32",), devices.secret(), create=True)])
+    backend.apply(
+        [
+            PeerChange(key, OTHER_ENDPOINT, 15, ("10.0.0.3/32",), fresh=True),
+            PeerChange(absent, ENDPOINT, allowed_ips=("10.0.0.4/32",), fresh=True),
+        ]
+    )
+    peers = backend.read().peers
+    assert peers[key] == Peer(key, OTHER_ENDPOINT, ("10.0.0.3/32",), persistent_keepalive=15)
+    assert peers[absent] == Peer(absent, ENDPOINT, ("10.0.0.4/32",))
+
+
+def test_a_thousand_peers_are_added_read_changed_and_removed(backend: Backend) -> None:
+    keys = [devices.some_key() for _ in range(1000)]
+    wanted = {
+        key: Peer(
+            key, Endpoint.make("192.0.2.1", 1024 + i), (f"10.{i >> 8}.{i & 255}.0/24",), 0.0, 0, 0
+        )
+        for i, key in enumerate(keys)
+    }
+    backend.apply(
+        [
+            PeerChange(peer.public_key, peer.endpoint, 0, peer.allowed_ips, create=True)
+            for peer in wanted.values()
+        ]
+    )
+    assert backend.read().peers == wanted
+    backend.apply([PeerChange(key, OTHER_ENDPOINT) for key in keys])
+    after = backend.read().peers
+    assert {peer.endpoint for peer in after.values()} == {OTHER_ENDPOINT}
+    assert all(after[key].allowed_ips == wanted[key].allowed_ips for key in keys)
+    backend.apply([PeerChange(key, remove=True) for key in keys])
+    assert backend.read().peers == {}
+
+
+def test_one_peer_cannot_be_changed_twice_at_once(backend: Backend) -> None:
+    key = devices.some_key()
+    with pytest.raises(ValueError, match="more than one"):
+        backend.apply([PeerChange(key, create=True), PeerChange(key, remove=True)])
+
+
+def test_no_change_is_no_operation(backend: Backend) -> None:
+    backend.apply([])
+    assert backend.read().peers == {}
+
+
+def test_endpoints_may_be_ipv6(backend: Backend, wg: devices.WireGuard) -> None:
+    key, endpoint = devices.some_key(), Endpoint.make("2001:db8::7", 51820)
+    backend.apply([PeerChange(key, endpoint, create=True)])
+    assert only_peer(backend).endpoint == endpoint
+    assert wg.show("endpoints") == {str(key): "[2001:db8::7]:51820"}
+
+
+def test_a_link_local_endpoint_reaches_the_device_with_its_scope(
+    backend: Backend, wg: devices.WireGuard
+) -> None:
+    key, scope_id = devices.some_key(), socket.if_nametoindex("lo")
+    backend.apply([PeerChange(key, Endpoint.make("fe80::7", 51820, scope_id), create=True)])
+    if devices.KIND == "kernel":
+        assert wg.show("endpoints") == {str(key): "[fe80::7%lo]:51820"}
+        assert only_peer(backend).endpoint == Endpoint("fe80::7", 51820, scope_id)
+    else:
+        # wireguard-go keeps the scope for itself.
+        assert only_peer(backend).endpoint == Endpoint("fe80::7", 51820)
+
+
+def test_a_device_that_is_gone_is_reported_and_serves_again_when_it_is_back(
+    backend: Backend, wg: devices.WireGuard
+) -> None:
+    wg.disappear()
+    for operation in (
+        backend.read,
+        lambda: backend.apply([PeerChange(devices.some_key(), create=True)]),
+        lambda: backend.configure(fwmark=1),
+        lambda: open_device(wg.name),
+    ):
+        with pytest.raises(NoDeviceError, match=wg.name):
+            operation()
+    wg.appear()
+    key = devices.some_key()
+    backend.apply([PeerChange(key, create=True)])
+    assert list(backend.read().peers) == [key]
+
+
+def test_a_name_that_nobody_has_is_no_device() -> None:
+    with pytest.raises(NoDeviceError, match="wgd-nobody") as caught:
+        open_device("wgd-nobody")
+    assert "wg-quick up wgd-nobody" in caught.value.remedy
+
+
+def test_an_interface_that_is_not_wireguard_is_refused_with_a_reason() -> None:
+    with pytest.raises(DeviceError, match="WireGuard") as caught:
+        open_device("lo")
+    assert not isinstance(caught.value, NoDeviceError)
+    assert caught.value.remedy
+
+
+def test_without_rights_the_error_names_the_capability(wg: devices.WireGuard) -> None:
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        # In a process of its own, since rights that are given up do not come back.
+        text = "no error"
+        with contextlib.suppress(BaseException):
+            os.setgroups([])
+            os.setgid(65534)
+            os.setuid(65534)
+            try:
+                open_device(wg.name)
+            except WgsdError as exc:
+                text = f"{type(exc).__name__}: {exc}"
+        os.write(writer, text.encode())
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as pipe:
+        text = pipe.read()
+    os.waitpid(child, 0)
+    assert text.startswith("DeviceError: ")
+    wanted = "CAP_NET_ADMIN" if devices.KIND == "kernel" else "CAP_DAC_OVERRIDE"
+    assert wanted in text
+    assert wg.name in text
+
+
+def test_a_device_can_be_used_where_an_event_loop_runs(wg: devices.WireGuard) -> None:
+    async def read() -> str:
+        with open_device(wg.name) as backend:
+            return backend.read().name
+
+    assert asyncio.run(read()) == wg.name
+
+
+def test_nothing_stays_open_however_often_a_device_is_read(
+    backend: Backend, wg: devices.WireGuard
+) -> None:
+    def open_files() -> int:
+        return len(list(pathlib.Path("/proc/self/fd").iterdir()))
+
+    backend.read()
+    before = open_files()
+    for _ in range(20):
+        backend.read()
+        with contextlib.suppress(NoDeviceError):
+            open_device("wgd-nobody")
+        open_device(wg.name).close()
+    assert open_files() == before
+
+
+@contextlib.contextmanager
+def two_hosts(
+    here: devices.Namespace,
+) -> t.Iterator[tuple[devices.WireGuard, devices.WireGuard, PublicKey, PublicKey]]:
+    """Join this namespace, as 192.0.2.1, with another one, as 192.0.2.2, a device in each."""
+    with contextlib.ExitStack() as stack:
+        there = stack.enter_context(devices.namespace())
+        devices.run(
+            *("ip", "link", "add", "name", "wgdcable", "type", "veth", "peer", "name", "wgdend"),
+            *("netns", f"/proc/self/fd/{there.fd}"),
+            keep=[there.fd],
+        )
+        ends = []
+        for host, cable, number in ((here, "wgdcable", 1), (there, "wgdend", 2)):
+            private, public = devices.keypair()
+            with host.entered():
+                devices.run("ip", "address", "add", f"192.0.2.{number}/24", "dev", cable)
+                devices.run("ip", "link", "set", cable, "up")
+                wg = stack.enter_context(devices.device())
+                wg.set("private-key", "/dev/stdin", "listen-port", "51820", given=private)
+                wg.up(f"10.0.0.{number}/24")
+            ends.append((wg, public))
+        (wg_here, key_here), (wg_there, key_there) = ends
+        with there.entered():
+            # The other side has what a peer has before it knows an endpoint.
+            peer = ("peer", str(key_here), "allowed-ips", "10.0.0.1/32")
+            wg_there.set(*peer, "persistent-keepalive", "25")
+        yield wg_here, wg_there, key_here, key_there
+
+
+def test_a_fresh_peer_shakes_hands_at_once_and_its_traffic_is_counted(
+    namespace: devices.Namespace,
+) -> None:
+    with two_hosts(namespace) as (wg, _other, _own_key, key):
+        networks = ("10.0.0.2/32",)
+        with open_device(wg.name) as backend:
+            # With a keepalive and no endpoint, the device spends its one initiation in 5 s on
+            # nothing: the state that every peer is in before the directory knows it.
+            backend.apply([PeerChange(key, None, 25, networks, create=True)])
+            time.sleep(0.5)
+            fresh = PeerChange(key, Endpoint.make("192.0.2.2", 51820), 25, networks, fresh=True)
+            backend.apply([fresh])
+            took = devices.wait_until(
+                lambda: only_peer(backend).last_handshake > 0, "the first handshake"
+            )
+            assert took < HANDSHAKE_LIMIT
+            print(f"{backend.kind}: first handshake after {took * 1000:.0f} ms")
+            peer = only_peer(backend)
+    assert abs(peer.last_handshake - time.time()) < 60
+    assert peer.rx_bytes > 0
+    assert peer.tx_bytes > 0
+    assert peer.allowed_ips == networks
