@@ -32,12 +32,12 @@ def measure() -> dict[str, t.Any]:
         mesh.start_responder()
         mesh.connect("alice")
         mesh.connect("bob")
-        by_hand = [_by_hand(mesh) for _ in range(RUNS)]
+        by_hand = [_by_hand(mesh) for _number in range(RUNS)]
         for name in ("alice", "bob"):
             mesh.start_client(name)
-        busy = [_appear(mesh, pause=1.0) for _ in range(RUNS)]
+        busy = [_appear(mesh, pause=1.0) for _number in range(RUNS)]
         print(f"now {RUNS} runs of {LONG_WAIT:.0f} s each", flush=True)
-        waiting = [_appear(mesh, pause=LONG_WAIT) for _ in range(RUNS)]
+        waiting = [_appear(mesh, pause=LONG_WAIT) for _number in range(RUNS)]
     floor = summary(by_hand)["median"]
     return {
         "by hand": report("handshake by hand", by_hand, "ms", floor),

@@ -142,7 +142,8 @@ class Mesh:
 
     def handshake(self, name: str, other: str) -> float:
         """When two hosts both had a handshake with one another: seconds since the epoch, or 0."""
-        times = (self.peer(name, other).last_handshake, self.peer(other, name).last_handshake)
+        ways = ((name, other), (other, name))
+        times = [self.peer(near, far).last_handshake for near, far in ways]
         return max(times) if all(times) else 0.0
 
     def wait(self, condition: t.Callable[[], t.Any], what: str, patience: float = 10.0) -> t.Any:

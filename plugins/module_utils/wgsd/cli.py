@@ -37,7 +37,7 @@ def main(argv: t.Sequence[str] | None = None) -> int:
     try:
         return int(arguments.run(arguments))
     except WgsdError as exc:
-        print(f"wgsd {arguments.command}: {exc}", file=sys.stderr)
+        _complain(f"wgsd {arguments.command}: {exc}")
         return exc.exit_code
     except BrokenPipeError:
         return ALL_DONE
@@ -78,20 +78,30 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _say(text: str) -> None:
+    """Write lines that a user asked for."""
+    sys.stdout.write(f"{text}\n")
+
+
+def _complain(text: str) -> None:
+    """Write a line that a user should know of."""
+    sys.stderr.write(f"{text}\n")
+
+
 def _responder(arguments: argparse.Namespace) -> int:
     settings = config.load_responder(arguments.config)
     if not arguments.check:
         return responder.run(settings)
     for warning in responder.check(settings):
-        print(f"wgsd responder: warning: {warning}", file=sys.stderr)
-    print(f"{arguments.config}: good, {len(settings.zones)} zone(s)")
+        _complain(f"wgsd responder: warning: {warning}")
+    _say(f"{arguments.config}: good, {len(settings.zones)} zone(s)")
     return ALL_DONE
 
 
 def _client(arguments: argparse.Namespace) -> int:
     settings = _client_settings(arguments)
     if arguments.check:
-        print(f"{arguments.config or 'command line'}: good")
+        _say(f"{arguments.config or 'command line'}: good")
         return ALL_DONE
     if not arguments.once:
         return client.run(settings)
@@ -105,7 +115,7 @@ def _client(arguments: argparse.Namespace) -> int:
         )
         for decision in look.decisions
     ]
-    print(table.render(("PEER", "STATE", "ENDPOINT", "REASON"), rows))
+    _say(table.render(("PEER", "STATE", "ENDPOINT", "REASON"), rows))
     return SOME_PEERS_FAILED if look.failures else ALL_DONE
 
 
@@ -130,7 +140,7 @@ def _peers(arguments: argparse.Namespace) -> int:
     directory = Directory(arguments.zone, [config.server_address(arguments.dns)])
     records = directory.browse()
     if arguments.json:
-        print(
+        _say(
             json.dumps(
                 [
                     {
@@ -149,9 +159,9 @@ def _peers(arguments: argparse.Namespace) -> int:
             (r.name or "-", r.public_key.base64, str(r.endpoint), ", ".join(r.allowed_ips) or "-")
             for r in records
         ]
-        print(table.render(("NAME", "PUBLIC KEY", "ENDPOINT", "ALLOWED IPS"), rows))
+        _say(table.render(("NAME", "PUBLIC KEY", "ENDPOINT", "ALLOWED IPS"), rows))
     for key, failure in directory.failures.items():
-        print(f"wgsd peers: {key}: {failure}", file=sys.stderr)
+        _complain(f"wgsd peers: {key}: {failure}")
     return SOME_PEERS_FAILED if directory.failures else ALL_DONE
 
 
@@ -161,9 +171,9 @@ def _status(arguments: argparse.Namespace) -> int:
         for interface in _interfaces(arguments.interface)
     ]
     if arguments.json:
-        print(json.dumps(found, indent=2))
+        _say(json.dumps(found, indent=2))
     else:
-        print("\n\n".join(status.render(one) for one in found))
+        _say("\n\n".join(status.render(one) for one in found))
     return ALL_DONE
 
 

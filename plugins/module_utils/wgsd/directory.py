@@ -114,28 +114,26 @@ class Directory:
         self.failures = {}
         records: dict[PublicKey, PeerRecord | None] = {}
         gate = asyncio.Semaphore(CONCURRENT_QUERIES)
-        answered = False
-        silent: ServerError | None = None
+        answered: list[PublicKey] = []
+        silences: list[NoAnswerError] = []
 
         async def one(key: PublicKey) -> None:
-            nonlocal answered, silent
             async with gate:
                 # Servers that never answered will not answer the rest of a long list either.
-                if silent and not answered:
+                if silences and not answered:
                     return
                 try:
                     records[key] = await self._peer(key)
-                    answered = True
-                except NoAnswerError as exc:
-                    silent = exc
-                    self.failures[key] = str(exc)
                 except WgsdError as exc:
-                    answered = True
                     self.failures[key] = str(exc)
+                    if isinstance(exc, NoAnswerError):
+                        silences.append(exc)
+                        return
+                answered.append(key)
 
         await asyncio.gather(*(one(key) for key in dict.fromkeys(keys)))
-        if silent and not answered:
-            raise silent
+        if silences and not answered:
+            raise silences[0]
         return records
 
     async def _peer(self, key: PublicKey) -> PeerRecord | None:

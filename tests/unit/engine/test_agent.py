@@ -184,7 +184,7 @@ def test_while_the_registry_is_down_nothing_changes_and_then_it_goes_on(world):
 def test_a_device_that_went_away_is_opened_anew_when_it_is_back(world):
     world.agent.look()
     world.device.gone = True
-    for _ in range(2):
+    for _number in range(2):
         with pytest.raises(NoDeviceError):
             world.agent.look()
     world.device.gone = False
@@ -195,10 +195,10 @@ def test_a_device_that_went_away_is_opened_anew_when_it_is_back(world):
 def test_a_state_is_logged_when_it_changes_and_only_then(world, caplog):
     caplog.set_level("INFO")
     world.directory.records = {BOB: PeerRecord(BOB, HOME)}
-    for _ in range(5):
+    for _number in range(5):
         world.agent.look()
     world.device.handshake(BOB, world.now)
-    for _ in range(5):
+    for _number in range(5):
         world.agent.look()
     lines = [record.getMessage() for record in caplog.records]
     assert len(lines) == 3
@@ -229,7 +229,7 @@ def test_a_server_that_a_look_costs_much_is_not_asked_in_a_hurry():
 
 def test_faults_slow_the_pace_and_their_end_makes_it_quick_again():
     clock = pace.Pace(jitter=lambda: 0.0)
-    pauses = [clock.after_fault() for _ in range(40)]
+    pauses = [clock.after_fault() for _number in range(40)]
     assert pauses[-1] == pace.FAULT_INTERVAL
     assert clock.after_look([State.UNKNOWN], False, 0.0, True) == pace.BUSY_INTERVAL
 
@@ -240,7 +240,7 @@ def test_the_report_tells_each_peers_state_and_the_reason_of_the_last_action(
     monkeypatch.setattr(report, "RUNTIME_DIR", tmp_path / "wgsd")
     world.directory.records = {BOB: PeerRecord(BOB, HOME)}
     published = report.Report(SETTINGS)
-    for _ in range(2):
+    for _number in range(2):
         published.publish(world.agent.look().decisions)
     entry = json.loads(report.report_path("wg0").read_text())["peers"][BOB.base64]
     assert entry["state"] == "punching"
