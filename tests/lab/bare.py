@@ -13,7 +13,7 @@ from .errors import LabError
 from .names import check_prefix
 from .netns import Node
 from .network import Network, Router
-from .signals import sigterm_raises
+from .signals import signals_raise
 from .topology import INTERNET, REGISTRY, REGISTRY_ADDRESS, Site
 from .wireguard import WireGuard
 
@@ -45,8 +45,8 @@ class BareHost(Node):
 class BareLab:
     """A registry, and sites behind routers; a context manager.
 
-    Everything is gone when the block is left, by an exception, ^C and SIGTERM too; a lab of the
-    same prefix that was killed is removed first.
+    Everything is gone when the block is left, by an exception, ^C, SIGTERM and SIGHUP too; a lab
+    of the same prefix that was killed is removed first.
 
     :param prefix: tells this lab's processes from other labs'
     :param sites: in the order of their routers ``a``, ``b`` …
@@ -63,7 +63,7 @@ class BareLab:
         machine.check()
         netns.remove(self.prefix)
         with ExitStack() as stack:
-            stack.enter_context(sigterm_raises())
+            stack.enter_context(signals_raise())
             stack.callback(netns.remove, self.prefix)
             self._network = network.build(self.prefix, self._sites)
             self._stack = stack.pop_all()

@@ -17,7 +17,7 @@ from .apt_sources import SUITES
 from .errors import LabError
 from .nat import KINDS, Nat
 from .progress import say, step
-from .signals import sigterm_raises
+from .signals import signals_raise
 from .systemd import DEFAULT_HOSTS, DEFAULT_PREFIX, DEFAULT_SUITE, SystemdLab
 from .topology import MAX_SITES
 
@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; 0 done, 1 failed, 2 bad usage. ``exec`` has its command's status."""
     arguments = _parser().parse_args(argv)
     try:
-        with sigterm_raises():
+        with signals_raise():
             return int(arguments.verb(arguments) or 0)
     except (LabError, ValueError) as error:
         print(f"lab: {error}", file=sys.stderr)

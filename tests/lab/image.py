@@ -100,6 +100,8 @@ def _build(suite: str, image: Path) -> None:
         command = ["mmdebstrap", *image_recipe.MMDEBSTRAP_OPTIONS]
         command += [f"--include={','.join(image_recipe.INSTALLED)}"]
         command += [f"--aptopt={option}" for option in _machine_apt_options()]
+        # apt's own user cannot reach a folder that only root may enter, as a cache often is.
+        command += ['--aptopt=APT::Sandbox::User "root"']
         command += [f'--customize-hook={sys.executable} {_RECIPE} "$1"']
         command += [suite, str(aside / "rootfs"), "-"]
         _run_talking(command, "\n".join(source.line() for source in sources) + "\n")

@@ -14,21 +14,25 @@ from pathlib import Path
 from .errors import LabError
 
 _PACKAGES = Path(__file__).with_name("apt-packages.txt")
-_LINE = re.compile(r"^(?P<package>[a-z0-9.+-]+)(?:\s+# needs: (?P<command>\S+))?\s*$")
+_LINE = re.compile(r"^(?P<package>[a-z0-9.+-]+)\s+# needs: (?P<proof>\S+)$")
 # What a kernel without built-in parts loads before the first namespace asks for it.
 _MODULES = ("tun", "veth", "bridge", "overlay", "nf_tables", "nft_masq", "nft_numgen", "wireguard")
 
 
 def missing_packages(listing: str) -> list[str]:
-    """Packages of ``listing`` (see apt-packages.txt) whose command is not on this machine."""
+    """Packages of ``listing`` (see apt-packages.txt) that are not on this machine."""
     named = [package_of(line) for line in listing.splitlines()]
-    return [name for name, command in filter(None, named) if command and not shutil.which(command)]
+    return [name for name, proof in filter(None, named) if not _is_there(proof)]
 
 
-def package_of(line: str) -> tuple[str, str | None] | None:
-    """The package that a line of apt-packages.txt names, and the command that proves it."""
+def package_of(line: str) -> tuple[str, str] | None:
+    """The package that a line of apt-packages.txt names, and the command or file that proves it."""
     match = _LINE.match(line)
-    return (match["package"], match["command"]) if match else None
+    return (match["package"], match["proof"]) if match else None
+
+
+def _is_there(proof: str) -> bool:
+    return Path(proof).exists() if proof.startswith("/") else bool(shutil.which(proof))
 
 
 def check() -> None:

@@ -32,29 +32,31 @@ from .topology import (
 class Router:
     """A site's router, whose NAT can be changed while packets flow."""
 
-    def __init__(self, node: Node, site: SitePlan, hosts: dict[str, Node], nat: Nat) -> None:
-        self.node = node
+    def __init__(self, site: SitePlan, nodes: dict[str, Node]) -> None:
         self.site = site
-        self.nat = nat
-        self._hosts = hosts
+        self.node = nodes[site.router]
+        self.nat = site.site.nat
+        self._provider = nodes[site.provider] if site.is_double else None
+        self._hosts = {name: nodes[name] for name in site.hosts}
 
     def set_nat(self, nat: Nat | str) -> None:
         """Do ``nat`` from now on (a kind's name keeps drop and loss) and forget all mappings.
 
         :raises ValueError: for an unknown kind
-        :raises LabError: for ``double``, which the site must have been built with
+        :raises LabError: to ``double`` or from it, since a provider's NAT is a node more
         """
         if isinstance(nat, str):
             nat = dataclasses.replace(self.nat, kind=nat)
-        if nat.kind == "double" and not self.site.is_double:
+        if (nat.kind == "double") != self.site.is_double:
             raise LabError(
-                f"{self.node.name} has no provider's NAT in front of it; build the lab with "
-                f"Nat('double') for site {self.site.site.name}"
+                f"{self.node.name} cannot become {nat.kind} while the lab is up: a double NAT has "
+                f"a provider's router more. Build the lab with it for site {self.site.site.name}"
             )
         self.nat = nat
-        inner = dataclasses.replace(nat, kind="port-restricted") if nat.kind == "double" else nat
-        self.node.run(["nft", "-f", "-"], stdin=ruleset(inner))
-        self.node.run(["conntrack", "-F"])
+        if self._provider:
+            nat = dataclasses.replace(nat, kind="port-restricted")
+            _translate(self._provider, dataclasses.replace(nat, loss=0))
+        _translate(self.node, nat)
         self._route_publicly(nat.kind == "none")
 
     def _route_publicly(self, public: bool) -> None:
@@ -80,15 +82,7 @@ class Network:
         self.prefix = prefix
         self.sites = plan(sites)
         self.nodes = nodes
-        self.routers = {
-            site.letter: Router(
-                nodes[site.router],
-                site,
-                {name: nodes[name] for name in site.hosts},
-                site.site.nat,
-            )
-            for site in self.sites
-        }
+        self.routers = {site.letter: Router(site, nodes) for site in self.sites}
 
     @property
     def hosts(self) -> dict[str, Node]:
@@ -175,8 +169,6 @@ def _build_site(nodes: dict[str, Node], site: SitePlan) -> None:
             router,
             [f"address add {PROVIDER}.10/24 dev wan", f"route add default via {PROVIDER}.1"],
         )
-        inner = dataclasses.replace(site.site.nat, kind="port-restricted", loss=0)
-        outermost.run(["nft", "-f", "-"], stdin=ruleset(inner))
     _ip(
         router,
         [
@@ -189,6 +181,11 @@ def _build_site(nodes: dict[str, Node], site: SitePlan) -> None:
     for name, address in site.hosts.items():
         _link(nodes[name], "eth0", router, f"to-{name}"[:15], bridge="lan")
         _ip(nodes[name], [f"address add {address}/24 dev eth0"])
+
+
+def _translate(router: Node, nat: Nat) -> None:
+    router.run(["nft", "-f", "-"], stdin=ruleset(nat))
+    router.run(["conntrack", "-F"])
 
 
 def _link(

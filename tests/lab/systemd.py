@@ -21,7 +21,7 @@ from .netns import Node
 from .network import Network, Router
 from .podman import Host, Podman
 from .progress import say, step
-from .signals import sigterm_raises
+from .signals import signals_raise
 from .ssh import Access
 from .topology import REGISTRY, Site, plan
 
@@ -85,7 +85,7 @@ class SystemdLab:
     def __enter__(self) -> SystemdLab:
         self.down()
         with ExitStack() as stack:
-            stack.enter_context(sigterm_raises())
+            stack.enter_context(signals_raise())
             stack.callback(self.down)
             self.up()
             self._stack = stack.pop_all()

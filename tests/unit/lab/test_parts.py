@@ -66,9 +66,12 @@ def test_two_labs_have_different_folders_for_ansible_s_connections() -> None:
     assert len(folders) == 2
 
 
-def test_packages_whose_command_is_missing_are_named() -> None:
-    listing = "# a comment\nbash  # needs: bash\nnonsense  # needs: no-such-command\nno-command\n"
-    assert machine.missing_packages(listing) == ["nonsense"]
+def test_packages_whose_command_or_file_is_missing_are_named() -> None:
+    listing = (
+        "# a comment\nbash  # needs: bash\nfiles  # needs: /etc/passwd\n"
+        "nonsense  # needs: no-such-command\nnothing  # needs: /no/such/file\n"
+    )
+    assert machine.missing_packages(listing) == ["nonsense", "nothing"]
 
 
 def test_the_real_list_of_packages_is_understood_line_by_line() -> None:
