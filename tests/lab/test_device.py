@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import ipaddress
 import os
 import pathlib
 import socket
@@ -21,7 +22,7 @@ import typing as t
 import pytest
 
 from tests.kernel import devices
-from wgsd.device import open_device
+from wgsd.device import link, open_device
 from wgsd.device.base import Backend
 from wgsd.errors import DeviceError, NoDeviceError, WgsdError
 from wgsd.keys import PublicKey
@@ -354,6 +355,7 @@ def test_nothing_stays_open_however_often_a_device_is_read(
         with contextlib.suppress(NoDeviceError):
             open_device("wgd-nobody")
         open_device(wg.name).close()
+        link.addresses(wg.name)
     assert open_files() == before
 
 
@@ -409,3 +411,56 @@ def test_a_fresh_peer_shakes_hands_at_once_and_its_traffic_is_counted(
     assert peer.rx_bytes > 0
     assert peer.tx_bytes > 0
     assert peer.allowed_ips == networks
+
+
+def test_the_addresses_of_an_interface_become_the_wanted_ones(wg: devices.WireGuard) -> None:
+    first = tuple(map(ipaddress.ip_interface, ("10.0.0.1/24", "10.0.0.9/24", "fd00::1/64")))
+    assert link.set_addresses(wg.name, first) == (first, ())
+    assert set(link.addresses(wg.name)) == set(first)
+    assert not link.set_addresses(wg.name, first)
+    # The address that goes is the first of its network, and the kernel takes the others with it.
+    second = tuple(map(ipaddress.ip_interface, ("10.0.0.9/24", "10.0.0.2/24")))
+    change = link.set_addresses(wg.name, second)
+    assert change.added == second[1:]
+    assert set(change.removed) == {first[0], first[2]}
+    assert set(link.addresses(wg.name)) == set(second)
+
+
+def test_routes_through_an_interface_are_added_read_and_removed(wg: devices.WireGuard) -> None:
+    link.set_up(wg.name)
+    link.set_addresses(wg.name, [ipaddress.ip_interface("10.0.0.1/24")])
+    blocks = [ipaddress.ip_network(b) for b in ("10.1.0.0/16", "0.0.0.0/0", "fd01::/64", "::/0")]
+    for block in blocks:
+        link.add_route(wg.name, block)
+    link.add_route(wg.name, ipaddress.ip_network("10.2.0.0/16"), table=51820)
+    connected = ipaddress.ip_network("10.0.0.0/24")
+    assert set(link.routes(wg.name)) >= {connected, *blocks}
+    assert link.routes(wg.name, table=51820) == (ipaddress.ip_network("10.2.0.0/16"),)
+    assert "10.1.0.0/16 scope link" in devices.run("ip", "route", "show", "dev", wg.name)
+    with pytest.raises(DeviceError, match="File exists"):
+        link.add_route(wg.name, blocks[0])
+    for block in [*blocks, blocks[0]]:
+        link.remove_route(wg.name, block)
+    assert not set(link.routes(wg.name)) & set(blocks)
+    assert link.routes("lo") == ()
+
+
+def test_the_mtu_and_the_state_of_an_interface_are_set_and_read(wg: devices.WireGuard) -> None:
+    assert link.is_up(wg.name) is False
+    link.set_up(wg.name)
+    link.set_mtu(wg.name, 1380)
+    assert (link.is_up(wg.name), link.mtu(wg.name)) == (True, 1380)
+    link.set_up(wg.name, up=False)
+    assert link.is_up(wg.name) is False
+
+
+def test_an_interface_that_is_not_there_has_no_addresses(wg: devices.WireGuard) -> None:
+    for operation in (
+        link.addresses,
+        link.routes,
+        link.mtu,
+        link.is_up,
+        lambda name: link.set_addresses(name, []),
+    ):
+        with pytest.raises(NoDeviceError, match="wgd-nobody"):
+            operation("wgd-nobody")
