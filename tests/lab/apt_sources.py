@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, wgsd.mesh contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+
 """Where this machine gets Debian from, said anew for the suite of a lab's hosts.
 
 The lab never names a mirror of its own: it uses the machine's apt sources, so that a proxy, a

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, wgsd.mesh contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+
 """The bed of bare namespaces: engine tests, the NAT grid and benchmarks; up in a quarter second."""
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from contextlib import ExitStack
 
 from . import machine, netns, network, wireguard
 from .errors import LabError
+from .lock import locked
 from .names import check_prefix
 from .netns import Node
 from .network import Network, Router
@@ -61,9 +63,10 @@ class BareLab:
 
     def __enter__(self) -> BareLab:
         machine.check()
-        netns.remove(self.prefix)
         with ExitStack() as stack:
             stack.enter_context(signals_raise())
+            stack.enter_context(locked(self.prefix))
+            netns.remove(self.prefix)
             stack.callback(netns.remove, self.prefix)
             self._network = network.build(self.prefix, self._sites)
             self._stack = stack.pop_all()

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, wgsd.mesh contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+
 """The lab's command line: ``python3 -m tests.lab VERB``."""
 
 from __future__ import annotations
@@ -15,17 +16,19 @@ from pathlib import Path
 from . import image, machine
 from .apt_sources import SUITES
 from .errors import LabError
+from .lock import locked
 from .nat import KINDS, Nat
 from .progress import say, step
 from .signals import signals_raise
 from .systemd import DEFAULT_HOSTS, DEFAULT_PREFIX, DEFAULT_SUITE, SystemdLab
-from .topology import MAX_SITES
+from .topology import LETTERS
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; 0 done, 1 failed, 2 bad usage. ``exec`` has its command's status."""
     arguments = _parser().parse_args(argv)
     try:
+        machine.check_root()
         with signals_raise():
             return int(arguments.verb(arguments) or 0)
     except (LabError, ValueError) as error:
@@ -40,11 +43,11 @@ def _up(arguments: argparse.Namespace) -> None:
     lab = SystemdLab(
         prefix=arguments.prefix,
         hosts=arguments.hosts.split(","),
-        nats=[Nat(getattr(arguments, f"nat_{letter}")) for letter in _letters()],
+        nats=[Nat(getattr(arguments, f"nat_{letter}")) for letter in LETTERS],
         suite=arguments.suite,
         state=arguments.state,
     )
-    with step("lab up"):
+    with step("lab up"), locked(arguments.prefix):
         try:
             lab.up()
         except BaseException:
@@ -56,7 +59,7 @@ def _up(arguments: argparse.Namespace) -> None:
 
 
 def _down(arguments: argparse.Namespace) -> None:
-    with step(f"removing lab {arguments.prefix}"):
+    with step(f"removing lab {arguments.prefix}"), locked(arguments.prefix):
         SystemdLab(prefix=arguments.prefix, state=arguments.state).down()
 
 
@@ -127,10 +130,6 @@ def _attached(arguments: argparse.Namespace) -> SystemdLab:
     return lab
 
 
-def _letters() -> str:
-    return "abcdefghijkl"[:MAX_SITES]
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python3 -m tests.lab", description=__doc__)
     verbs = parser.add_subparsers(required=True, metavar="VERB")
@@ -144,7 +143,7 @@ def _parser() -> argparse.ArgumentParser:
         "--hosts", default=",".join(DEFAULT_HOSTS), help="comma-separated (%(default)s)"
     )
     up.add_argument("--suite", default=DEFAULT_SUITE, choices=SUITES, help="Debian (%(default)s)")
-    for number, letter in enumerate(_letters()):
+    for number, letter in enumerate(LETTERS):
         shown = f"NAT of router {letter} (port-restricted)" if number < 2 else argparse.SUPPRESS
         up.add_argument(f"--nat-{letter}", default="port-restricted", choices=KINDS, help=shown)
 

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, wgsd.mesh contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+
 """The recipe of a lab host's image: what mmdebstrap installs, and what is then done to it.
 
 mmdebstrap runs this file in the end, as ``python3 image_recipe.py ROOT``. The image is kept by

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, wgsd.mesh contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+
 """What the lab needs of the machine that it runs on."""
 
 from __future__ import annotations
@@ -40,8 +41,7 @@ def check() -> None:
 
     :raises LabError: says what is missing and the command that mends it
     """
-    if os.geteuid() != 0:
-        raise LabError("namespaces and containers need root; run the lab with sudo")
+    check_root()
     missing = missing_packages(_PACKAGES.read_text(encoding="utf-8"))
     if missing:
         raise LabError(
@@ -55,6 +55,15 @@ def check() -> None:
         )
     if not Path("/dev/net/tun").exists():
         raise LabError("no /dev/net/tun on this machine; load its module with `modprobe tun`")
+
+
+def check_root() -> None:
+    """Every verb enters namespaces.
+
+    :raises LabError: for anybody but root
+    """
+    if os.geteuid() != 0:
+        raise LabError("namespaces and containers need root; run the lab with sudo")
 
 
 def cache_dir() -> Path:

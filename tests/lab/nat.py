@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, wgsd.mesh contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+
 """The kinds of NAT that a lab's router can do, as nftables rules (RFC 4787 behaviours).
 
 Pure: from a description to the text of a ruleset. Routers apply it.

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, wgsd.mesh contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+
 """Nodes: a network and a mount namespace each, kept alive by one sleeping process, the anchor.
 
 An anchor's ``argv[0]`` is ``wgsd-lab:PREFIX:NODE``. That name is the only record of a lab's

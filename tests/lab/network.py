@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, wgsd.mesh contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+
 """Wire the nodes of a plan together: links, addresses, routes, and what each router does.
 
 Both beds stand on this network; they differ in what runs on the hosts.
@@ -133,19 +134,20 @@ def attach(prefix: str, sites: Sequence[Site]) -> Network | None:
 def _build_internet(nodes: dict[str, Node]) -> None:
     internet = nodes[INTERNET]
     lines = []
-    for bridge, net in (REGISTRY_NET, *SITE_NETS):
+    for bridge, net, length in (REGISTRY_NET, *SITE_NETS):
         lines += [
             f"link add name {bridge} type bridge",
-            f"address add {net}.1/24 dev {bridge}",
+            f"address add {net}.1/{length} dev {bridge}",
             f"link set {bridge} up",
         ]
     _ip(internet, lines)
-    _link(nodes[REGISTRY], "eth0", internet, REGISTRY, bridge=REGISTRY_NET[0])
+    bridge, net, length = REGISTRY_NET
+    _link(nodes[REGISTRY], "eth0", internet, REGISTRY, bridge=bridge)
     _ip(
         nodes[REGISTRY],
         [
-            f"address add {REGISTRY_ADDRESS}/24 dev eth0",
-            f"route add default via {REGISTRY_NET[1]}.1",
+            f"address add {REGISTRY_ADDRESS}/{length} dev eth0",
+            f"route add default via {net}.1",
         ],
     )
 

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, wgsd.mesh contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+
 """systemd hosts: rootful podman containers that boot an image in a node's network.
 
 podman lives in a node of its own, the holder, whose /run is private: its storage, its state and

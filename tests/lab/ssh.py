@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, wgsd.mesh contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+
 """The way to a systemd host for people and Ansible: real SSH over a Unix socket.
 
 The mission's hosts have no network path from the machine that runs Ansible, so the lab adds none:

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, wgsd.mesh contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+
 """The bed of systemd hosts: the network, a booted host at each of its ends, and the way in."""
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 
 from . import image, inventory, machine, netns, network, podman
 from .errors import LabError
+from .lock import locked
 from .names import check_prefix
 from .nat import Nat
 from .netns import Node
@@ -83,10 +85,12 @@ class SystemdLab:
         self._stack = ExitStack()
 
     def __enter__(self) -> SystemdLab:
-        self.down()
+        machine.check()
         with ExitStack() as stack:
             stack.enter_context(signals_raise())
+            stack.enter_context(locked(self.prefix))
             stack.callback(self.down)
+            self.down()
             self.up()
             self._stack = stack.pop_all()
         return self

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, wgsd.mesh contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+
 """The lab itself: it comes up whole, stays apart from other labs, and leaves nothing behind."""
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab import BareLab, LabError, Nat, SystemdLab, netns, podman
+from tests.lab.lock import locked
 from tests.lab.systemd import default_state
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -89,6 +91,11 @@ class TestBareLab:
                 peer.set("peer", registry.public_key, "allowed-ips", "10.0.0.254/32")
                 host.run(["ping", "-c1", "-W5", "10.0.0.254"])
                 assert f"{host.outside}:51820" in registry.show("endpoints")
+
+    def test_is_not_removed_by_another_process_that_wants_its_prefix(self) -> None:
+        refused = pytest.raises(LabError, match="another process works on")
+        with program_with_a_lab(), refused, locked(PREFIX, patience=0.2):
+            pass
 
     def test_has_the_mission_s_addresses(self) -> None:
         with BareLab(PREFIX) as lab:

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, wgsd.mesh contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+
 """The picture that both beds build: an internet, a registry, and sites behind routers.
 
 Pure: from the list of sites to the plan of nodes and addresses. All public addresses come from
@@ -9,6 +10,7 @@ the documentation ranges (RFC 5737); every site has the same private network.
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -21,10 +23,12 @@ LAN = "192.168.1"
 LAN_GATEWAY = f"{LAN}.1"
 # The provider's network between its own NAT and a router that is behind it (RFC 6598).
 PROVIDER = "100.64.0"
-# Networks of the internet: name of the bridge there, and the first three octets of the /24.
-REGISTRY_NET = ("pub0", "203.0.113")
-SITE_NETS = (("pub1", "198.51.100"), ("pub2", "192.0.2"))
-MAX_SITES = 12
+# Networks of the internet: the bridge there, the first three octets, the prefix length. What is
+# left of the registry's network is routed to sites without NAT.
+REGISTRY_NET = ("pub0", "203.0.113", 26)
+SITE_NETS = (("pub1", "198.51.100", 24), ("pub2", "192.0.2", 24))
+LETTERS = "abcdefghijklmnopqrstuvwx"
+MAX_SITES = len(LETTERS)
 
 
 @dataclass(frozen=True)
@@ -70,9 +74,15 @@ class SitePlan:
         return self.site.nat.kind == "double"
 
     def public_address(self, host: str) -> str:
-        """The address that ``host`` has while the router does no NAT."""
-        net, _, last = self.routed_net.partition("/")[0].rpartition(".")
-        return f"{net}.{int(last) + 2 + list(self.hosts).index(host)}"
+        """The address that ``host`` has while the router does no NAT.
+
+        :raises ValueError: for the seventh host of a site, for which there is none
+        """
+        routed = list(ipaddress.ip_network(self.routed_net).hosts())
+        number = list(self.hosts).index(host)
+        if number >= len(routed):
+            raise ValueError(f"without NAT there are addresses for {len(routed)} hosts of a site")
+        return str(routed[number])
 
 
 def plan(sites: Sequence[Site]) -> list[SitePlan]:
@@ -90,14 +100,14 @@ def plan(sites: Sequence[Site]) -> list[SitePlan]:
 
 
 def _plan_site(index: int, site: Site) -> SitePlan:
-    bridge, net = SITE_NETS[index % len(SITE_NETS)]
+    bridge, net, _ = SITE_NETS[index % len(SITE_NETS)]
     last = 10 * (index + 1)
     return SitePlan(
         site=site,
-        letter="abcdefghijkl"[index],
+        letter=LETTERS[index],
         bridge=bridge,
         wan_address=f"{net}.{last}",
         wan_gateway=f"{net}.1",
-        routed_net=f"{net}.{128 + 8 * index}/29",
+        routed_net=f"{REGISTRY_NET[1]}.{64 + 8 * index}/29",
         hosts={host: f"{LAN}.{last + offset}" for offset, host in enumerate(site.host_names)},
     )
