@@ -39,11 +39,12 @@ class Member:
         self.born = born
         self._waiting: dict[str, Version] = {}
         self._outgoing = bytearray()
-        self._unacknowledged = 0
+        # The first byte says that the worker is set up.
+        self._unacknowledged = 1
 
     @property
     def is_behind(self) -> bool:
-        """Whether a version was handed on that the worker does not serve yet."""
+        """Whether the worker does not serve the newest versions yet."""
         return bool(self._unacknowledged or self.wants_to_send)
 
     @property
@@ -161,15 +162,12 @@ class Crew:
         ours, theirs = socket.socketpair()
         pid = os.fork()
         if pid == 0:
-            _be_a_worker(theirs, self._listeners, self._zones)
+            _be_a_worker(theirs, self._listeners, self._zones, self._versions.values())
         theirs.close()
         ours.setblocking(False)
         member = Member(pid, ours, self._monotonic())
         self._members.append(member)
         self._selector.register(ours, selectors.EVENT_READ, member)
-        for version in self._versions.values():
-            member.hand(version)
-        self._send(member)
 
     def _send(self, member: Member) -> None:
         member.send()
@@ -198,7 +196,10 @@ def _describe(status: int) -> str:
 
 
 def _be_a_worker(
-    control: socket.socket, listeners: t.Sequence[Listener], zones: t.Sequence[ZoneSettings]
+    control: socket.socket,
+    listeners: t.Sequence[Listener],
+    zones: t.Sequence[ZoneSettings],
+    versions: t.Iterable[Version],
 ) -> t.NoReturn:
     """Serve in a forked process, and never return into what the supervisor was doing."""
     code = 1
@@ -212,7 +213,7 @@ def _be_a_worker(
             keep |= {listener.udp.fileno(), listener.tcp.fileno()}
         _let_go_of_files(keep)
         privileges.drop()
-        Worker(control, listeners, zones).run()
+        Worker(control, listeners, zones, versions).run()
         code = 0
     except Exception:
         log.exception("worker failed")

@@ -77,10 +77,9 @@ class Supervisor:
         }
         self._selector.register(woken, selectors.EVENT_READ)
         try:
-            if self._settings.listen:
-                self._listen_on(self._settings.listen)
             while not self._stopping:
                 self._look()
+                self._follow_addresses()
                 refill = self._crew.fill()
                 self._report()
                 for key, mask in self._selector.select(self._patience(refill)):
@@ -111,12 +110,10 @@ class Supervisor:
             if watcher.due <= self._monotonic():
                 for version in watcher.poll():
                     self._crew.publish(version)
-        if not self._settings.listen:
-            self._follow_addresses()
 
     def _follow_addresses(self) -> None:
-        """Listen on the tunnel addresses as they are now; on the last ones if there are none."""
-        wanted = tuple(
+        """Listen as configured, else on the tunnel addresses, the last ones if there are none."""
+        wanted = self._settings.listen or tuple(
             Endpoint(address, DNS_PORT)
             for address in dict.fromkeys(a for w in self._watchers for a in w.addresses)
         )
@@ -125,6 +122,8 @@ class Supervisor:
         try:
             self._listen_on(wanted)
         except UsageError as exc:
+            if self._settings.listen:
+                raise
             if str(exc) != self._listen_trouble:
                 log.error("%s; trying again", exc)
             self._listen_trouble = str(exc)

@@ -61,14 +61,16 @@ class Worker:
         control: socket.socket,
         listeners: t.Sequence[Listener],
         zones: t.Iterable[ZoneSettings],
+        versions: t.Iterable[Version] = (),
         monotonic: t.Callable[[], float] = time.monotonic,
     ) -> None:
         """Make a worker.
 
         Args:
-            control: Brings versions; each is acknowledged with one byte once it is served.
+            control: Brings newer versions; each is acknowledged with a byte once it is served.
             listeners: What to serve on.
             zones: What to be the authority for, even before a version has come.
+            versions: What to serve from the start.
         """
         self._control = control
         self._monotonic = monotonic
@@ -83,6 +85,8 @@ class Worker:
                 origin,
                 None if networks is None else tuple(map(ipaddress.ip_network, networks)),
             )
+        for version in versions:
+            self._serve(version)
         # In the order of their deadlines, since each that moves becomes the last one.
         self._connections: dict[Connection, None] = {}
         self._selector = selectors.DefaultSelector()
@@ -92,7 +96,8 @@ class Worker:
             self._on_readable(listener.tcp, self._tcp_handler(listener))
 
     def run(self) -> None:
-        """Serve until the control socket is closed."""
+        """Say that all is set up, with one byte, and serve until the control socket is closed."""
+        self._control.sendall(b".")
         while self._running:
             for key, mask in self._selector.select(self._expire()):
                 if isinstance(key.data, Connection):
@@ -108,13 +113,15 @@ class Worker:
         self._running = bool(chunk)
         self._handed += chunk
         while (encoded := frames.take(self._handed)) is not None:
-            version = Version.decode(encoded)
-            origin = dns.name.from_text(version.zone)
-            zone = None
-            if version.content is not None:
-                zone = build(version.zone, version.serial, version.content)
-            self._served[origin] = dataclasses.replace(self._served[origin], zone=zone)
+            self._serve(Version.decode(encoded))
             self._control.sendall(b".")
+
+    def _serve(self, version: Version) -> None:
+        zone = None
+        if version.content is not None:
+            zone = build(version.zone, version.serial, version.content)
+        origin = dns.name.from_text(version.zone)
+        self._served[origin] = dataclasses.replace(self._served[origin], zone=zone)
 
     def _respond(self, query: bytes, context: Context) -> bytes | None:
         try:
