@@ -10,11 +10,15 @@ import os
 import re
 import shutil
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 from .errors import LabError
+from .progress import say
 
 _PACKAGES = Path(__file__).with_name("apt-packages.txt")
+_INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances")
+_INOTIFY_PER_HOST = 10
 _LINE = re.compile(r"^(?P<package>[a-z0-9.+-]+)\s+# needs: (?P<proof>\S+)$")
 # What a kernel without built-in parts loads before the first namespace asks for it.
 _MODULES = ("tun", "veth", "bridge", "overlay", "nf_tables", "nft_masq", "nft_numgen", "wireguard")
@@ -55,6 +59,29 @@ def check() -> None:
         )
     if not Path("/dev/net/tun").exists():
         raise LabError("no /dev/net/tun on this machine; load its module with `modprobe tun`")
+
+
+def make_room(hosts: int) -> None:
+    """See to it that so many more systemd hosts find the inotify instances that they need.
+
+    All hosts share root's limit, 128 by default, and units fail on a host that finds it used up.
+    Raised only if it must be, and said; it falls back when the machine boots again.
+    """
+    limit = int(_INOTIFY.read_text(encoding="utf-8"))
+    needed = _inotify_instances() + hosts * _INOTIFY_PER_HOST
+    if needed > limit:
+        raised = max(1024, 2 * needed)
+        say(f"raising fs.inotify.max_user_instances from {limit} to {raised} until the next boot")
+        _INOTIFY.write_text(f"{raised}\n", encoding="utf-8")
+
+
+def _inotify_instances() -> int:
+    """How many there are on this machine now."""
+    count = 0
+    for descriptor in Path("/proc").glob("[0-9]*/fd/*"):
+        with suppress(OSError):
+            count += str(descriptor.readlink()) == "anon_inode:inotify"
+    return count
 
 
 def check_root() -> None:

@@ -108,6 +108,7 @@ class SystemdLab:
         if self._keep():
             return
         self.down()
+        machine.make_room(len(self._names()))
         rootfs = image.ensure(self.description.suite, machine.cache_dir())
         self.state.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.access.create(self._names())
