@@ -19,6 +19,7 @@ import pathlib
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 import typing as t
 
@@ -80,24 +81,25 @@ class Namespace:
 
 
 class WireGuard:
-    """One device in the namespace of the thread that makes it."""
+    """One device, in the namespace of the thread that lets it appear."""
 
-    def __init__(self, kind: str = KIND, name: str | None = None) -> None:
+    def __init__(self, kind: str = KIND) -> None:
         # All namespaces share the folder of the userspace sockets: no name comes twice.
-        self.name = name or f"wgd{os.getpid() % 100000}x{next(_numbers)}"
+        self.name = f"wgd{os.getpid() % 100000}x{next(_numbers)}"
         self._kind = kind
         self._process: subprocess.Popen[bytes] | None = None
-        self.appear()
 
     def appear(self) -> None:
         """Make the device, without key and peers."""
         if self._kind == "kernel":
             run("ip", "link", "add", "name", self.name, "type", "wireguard")
             return
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - `disappear` closes it
         self._process = subprocess.Popen(
             ["wireguard-go", "--foreground", self.name],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
             preexec_fn=lambda: _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL),
         )
         wait_until(self._accepts, f"wireguard-go makes {self.name}")
@@ -108,6 +110,8 @@ class WireGuard:
             self._process.terminate()
             self._process.wait(10)
             self._process = None
+            self._log.close()
+            self.socket_path.unlink(missing_ok=True)
         elif self._kind == "kernel":
             subprocess.run(["ip", "link", "del", self.name], capture_output=True, check=False)
 
@@ -117,7 +121,9 @@ class WireGuard:
 
     def _accepts(self) -> bool:
         assert self._process is not None
-        assert self._process.poll() is None, "wireguard-go has ended; is /dev/net/tun there?"
+        if self._process.poll() is not None:
+            self._log.seek(0)
+            raise AssertionError(f"wireguard-go has ended: {self._log.read().decode()}")
         with socket.socket(socket.AF_UNIX) as connection:
             return connection.connect_ex(str(self.socket_path)) == 0
 
@@ -141,6 +147,7 @@ def device(kind: str = KIND) -> t.Iterator[WireGuard]:
     """Make a device and take it away at the end."""
     made = WireGuard(kind)
     try:
+        made.appear()
         yield made
     finally:
         made.disappear()

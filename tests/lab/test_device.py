@@ -34,6 +34,7 @@ ENDPOINT = Endpoint.make("192.0.2.7", 51820)
 OTHER_ENDPOINT = Endpoint.make("198.51.100.9", 4500)
 #: The first handshake must follow within this many seconds of the endpoint being set.
 HANDSHAKE_LIMIT = 1.0
+HANDSHAKES = 5
 
 
 @pytest.fixture(autouse=True)
@@ -362,8 +363,11 @@ def test_nothing_stays_open_however_often_a_device_is_read(
 @contextlib.contextmanager
 def two_hosts(
     here: devices.Namespace,
-) -> t.Iterator[tuple[devices.WireGuard, devices.WireGuard, PublicKey, PublicKey]]:
-    """Join this namespace, as 192.0.2.1, with another one, as 192.0.2.2, a device in each."""
+) -> t.Iterator[tuple[devices.WireGuard, PublicKey]]:
+    """Join this namespace, as 192.0.2.1, with another one, as 192.0.2.2, a device in each.
+
+    Yields the device here and the public key of the one there.
+    """
     with contextlib.ExitStack() as stack:
         there = stack.enter_context(devices.namespace())
         devices.run(
@@ -382,35 +386,37 @@ def two_hosts(
                 wg.up(f"10.0.0.{number}/24")
             ends.append((wg, public))
         (wg_here, key_here), (wg_there, key_there) = ends
+        stack.callback(devices.run, "ip", "link", "del", "wgdcable")
         with there.entered():
             # The other side has what a peer has before it knows an endpoint.
             peer = ("peer", str(key_here), "allowed-ips", "10.0.0.1/32")
             wg_there.set(*peer, "persistent-keepalive", "25")
-        yield wg_here, wg_there, key_here, key_there
+        yield wg_here, key_there
 
 
 def test_a_fresh_peer_shakes_hands_at_once_and_its_traffic_is_counted(
     namespace: devices.Namespace,
 ) -> None:
-    with two_hosts(namespace) as (wg, _other, _own_key, key):
-        networks = ("10.0.0.2/32",)
-        with open_device(wg.name) as backend:
+    networks = ("10.0.0.2/32",)
+    took = []
+    for _round in range(HANDSHAKES):
+        with two_hosts(namespace) as (wg, key), open_device(wg.name) as backend:
             # With a keepalive and no endpoint, the device spends its one initiation in 5 s on
             # nothing: the state that every peer is in before the directory knows it.
             backend.apply([PeerChange(key, None, 25, networks, create=True)])
-            time.sleep(0.5)
+            time.sleep(0.3)
             fresh = PeerChange(key, Endpoint.make("192.0.2.2", 51820), 25, networks, fresh=True)
             backend.apply([fresh])
-            took = devices.wait_until(
-                lambda: only_peer(backend).last_handshake > 0, "the first handshake"
+            took.append(
+                devices.wait_until(lambda: only_peer(backend).last_handshake > 0, "a handshake")
             )
-            assert took < HANDSHAKE_LIMIT
-            print(f"{backend.kind}: first handshake after {took * 1000:.0f} ms")
             peer = only_peer(backend)
-    assert abs(peer.last_handshake - time.time()) < 60
-    assert peer.rx_bytes > 0
-    assert peer.tx_bytes > 0
-    assert peer.allowed_ips == networks
+        assert abs(peer.last_handshake - time.time()) < 60
+        assert peer.rx_bytes > 0
+        assert peer.tx_bytes > 0
+        assert peer.allowed_ips == networks
+    print(f"first handshakes after {sorted(round(seconds * 1000) for seconds in took)} ms")
+    assert max(took) < HANDSHAKE_LIMIT
 
 
 def test_the_addresses_of_an_interface_become_the_wanted_ones(wg: devices.WireGuard) -> None:

@@ -15,6 +15,7 @@ import socket
 import struct
 import typing as t
 
+from ..errors import UsageError
 from ..keys import PublicKey
 from ..model import Device, Endpoint, Peer, PeerChange
 from . import addresses
@@ -203,14 +204,12 @@ class Snapshot:
                     (self._listen_port,) = _U16.unpack(value)
                 elif kind == _DEVICE_FWMARK:
                     (self._fwmark,) = _U32.unpack(value)
-        except struct.error as exc:
+        except (struct.error, UsageError) as exc:
             raise ValueError(f"an attribute has a wrong length: {exc}") from None
 
     def _add_peer(self, entry: bytes) -> None:
         values = dict(attributes(entry))
-        if len(values.get(_PEER_PUBLIC_KEY, b"")) != len(_NO_KEY):
-            raise ValueError("a peer has no public key")
-        key = PublicKey(values[_PEER_PUBLIC_KEY])
+        key = PublicKey(values.get(_PEER_PUBLIC_KEY, b""))
         blocks = tuple(
             [
                 _unpack_allowed_ip(item)
