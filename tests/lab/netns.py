@@ -66,7 +66,12 @@ class Node:
     def popen(self, argv: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
         """Start ``argv`` here; its pid is the process's own. At the latest the lab ends it."""
         options.setdefault("start_new_session", True)
-        return subprocess.Popen(self.command(argv), **options)
+        return self.adopt(subprocess.Popen(self.command(argv), **options))
+
+    def adopt(self, process: subprocess.Popen[Any]) -> subprocess.Popen[Any]:
+        """Make the lab's end that of ``process`` too, also while it is on its way into the node."""
+        _STARTED.setdefault(self.pid, []).append(process)
+        return process
 
     def path(self, inside: str) -> Path:
         """How ``inside``, a path in this node, is reached from outside of it."""
@@ -144,18 +149,27 @@ def create(prefix: str, name: str, setup: str = _OWN_RUN) -> Node:
     )
     assert anchor.stdout
     assert anchor.stderr
-    with anchor.stdout, anchor.stderr:
-        if anchor.stdout.readline() != "ready\n":
-            why = anchor.stderr.read().strip()
-            anchor.kill()
-            anchor.wait()
-            raise LabError(f"cannot make the namespaces of {name}: {why}")
+    try:
+        with anchor.stdout, anchor.stderr:
+            if anchor.stdout.readline() != "ready\n":
+                why = anchor.stderr.read().strip()
+                raise LabError(f"cannot make the namespaces of {name}: {why}")
+        while _title(anchor.pid) != title:  # only by its name can it be found and removed
+            if anchor.poll() is not None:
+                raise LabError(f"the namespaces of {name} are gone as soon as they were made")
+            time.sleep(0.001)
+    except BaseException:
+        anchor.kill()
+        anchor.wait()
+        raise
     _ANCHORS[anchor.pid] = anchor
     return Node(name, anchor.pid)
 
 
 # Anchors that are our children: they have to be waited for once they are dead.
 _ANCHORS: dict[int, subprocess.Popen[str]] = {}
+# Processes that nodes have adopted, by the pids of the anchors.
+_STARTED: dict[int, list[subprocess.Popen[Any]]] = {}
 
 
 def create_host(prefix: str, name: str, forward: bool = False) -> Node:
@@ -165,16 +179,12 @@ def create_host(prefix: str, name: str, forward: bool = False) -> Node:
 
 def find(prefix: str) -> dict[str, Node]:
     """The nodes of the lab ``prefix`` that are alive, by name."""
-    beginning = _TITLE.format(prefix=prefix, name="").encode()
+    beginning = _TITLE.format(prefix=prefix, name="")
     nodes = {}
     for pid in _pids():
-        try:
-            title = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0]
-            asleep = Path(f"/proc/{pid}/exe").readlink().name == "sleep"
-        except OSError:
-            continue
-        if title.startswith(beginning) and asleep:
-            name = title[len(beginning) :].decode()
+        title = _title(pid)
+        if title.startswith(beginning):
+            name = title[len(beginning) :]
             nodes[name] = Node(name, pid)
     return nodes
 
@@ -185,7 +195,10 @@ def remove(prefix: str, patience: float = 10.0) -> None:
     :param patience: seconds until a process that does not go is an error
     :raises LabError: when something is still there after ``patience`` seconds
     """
-    spaces = {_network_of(node.pid) for node in find(prefix).values()} - {None}
+    anchors = [node.pid for node in find(prefix).values()]
+    for process in [process for pid in anchors for process in _STARTED.pop(pid, [])]:
+        process.kill()
+    spaces = {_network_of(pid) for pid in anchors} - {None}
     spaces.discard(_network_of(os.getpid()))
     deadline = time.monotonic() + patience
     while True:
@@ -204,6 +217,16 @@ def remove(prefix: str, patience: float = 10.0) -> None:
 
 def _pids() -> list[int]:
     return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+
+
+def _title(pid: int) -> str:
+    """What a process that sleeps calls itself; empty for all others."""
+    try:
+        if Path(f"/proc/{pid}/exe").readlink().name != "sleep":
+            return ""
+        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].decode()
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def _network_of(pid: int) -> str | None:

@@ -218,7 +218,7 @@ class Host:
     def popen(self, argv: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
         """Start ``argv`` on the host."""
         options.setdefault("start_new_session", True)
-        return subprocess.Popen(self.command(argv), **options)
+        return self.node.adopt(subprocess.Popen(self.command(argv), **options))
 
     def wait_until_running(self, patience: float = 60.0) -> None:
         """Return once systemd has started everything and nothing of it has failed.

@@ -46,6 +46,12 @@ class TestBareLab:
         assert sleeper.wait(5) == -signal.SIGKILL
         assert interfaces() == before
 
+    def test_ends_a_process_that_is_still_on_its_way_into_a_node(self) -> None:
+        for _ in range(5):
+            with BareLab(PREFIX, []) as lab:
+                sleepers = [lab.registry.popen(["sleep", "infinity"]) for _ in range(5)]
+            assert {sleeper.wait(5) for sleeper in sleepers} == {-signal.SIGKILL}
+
     def test_is_removed_after_an_exception_in_its_block(self) -> None:
         with pytest.raises(ZeroDivisionError), BareLab(PREFIX):
             raise ZeroDivisionError
