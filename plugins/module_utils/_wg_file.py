@@ -245,10 +245,14 @@ class WgQuickFile:
         self._sections.append(section)
         return section
 
-    def remove_peer(self, key: PublicKey) -> None:
-        """Remove a peer's section and the comments right above it."""
-        self._sections.remove(self.peer_sections()[key])
-        self._sections[-1].trim_end()
+    def remove_peers(self, keys: t.Iterable[PublicKey]) -> None:
+        """Remove the sections of peers, and the comments right above them."""
+        sections = self.peer_sections()
+        gone = {id(sections[key]) for key in keys}
+        was_last = id(self._sections[-1]) in gone
+        self._sections = [section for section in self._sections if id(section) not in gone]
+        if was_last:
+            self._sections[-1].trim_end()
 
     def interface_settings(self) -> InterfaceSettings:
         """Return what the ``[Interface]`` section says."""

@@ -250,6 +250,15 @@ class Interface:
                 "wg-quick comes with the Debian package wireguard-tools",
             )
 
+    def _backend(self) -> str | None:
+        if not exists(self._name):
+            return None
+        try:
+            return _wg_live.kind(self._name)
+        except DependencyError:
+            # A real run would have failed by now.
+            return None
+
     def _diff(self, before: str, after: str, mode: int) -> list[dict[str, str]]:
         path = str(self._path)
         diffs = [
@@ -277,7 +286,7 @@ class Interface:
         return {
             "changed": changed,
             "public_key": own_key.base64 if own_key else None,
-            "backend": _wg_live.kind(self._name) if exists(self._name) else None,
+            "backend": self._backend(),
             "peers": [
                 {
                     "public_key": peer.public_key.base64,

@@ -175,7 +175,9 @@ class _Planner:
         return wanted
 
     def _addresses(self) -> tuple[Address, ...] | None:
-        wanted, live = self._settings.addresses, self._state.addresses
+        wanted = self._settings.addresses
+        # Link-local ones that the file does not have are the kernel's own.
+        live = [a for a in self._state.addresses if a in wanted or not a.ip.is_link_local]
         if set(wanted) == set(live):
             return None
         self._steps += [f"add address {a}" for a in wanted if a not in live]

@@ -113,10 +113,12 @@ def edit(file: WgQuickFile, wanted: Wanted) -> PeerEdits:
     if wanted.peers is not None:
         kept = {peer.public_key for peer in wanted.peers}
         names = {peer.name for peer in wanted.peers if peer.name}
-        for key, peer in file.peers().items():
-            if key not in kept and (wanted.purge or peer.name in names):
-                file.remove_peer(key)
-                edits.removed.append(key)
+        edits.removed = [
+            key
+            for key, peer in file.peers().items()
+            if key not in kept and (wanted.purge or peer.name in names)
+        ]
+        file.remove_peers(edits.removed)
         _edit_peers(file, wanted.peers, edits)
     _refuse_shared_ips(file.peers().values())
     return edits

@@ -106,10 +106,10 @@ def test_a_new_setting_stands_before_the_blank_line_that_ends_the_section():
 
 def test_removing_a_peer_takes_the_comment_above_it_and_nothing_else():
     file = parse(ADOPTED)
-    file.remove_peer(key(1))
+    file.remove_peers([key(1)])
     start, end = ADOPTED.index("# Bob's"), ADOPTED.index("# Carol")
     assert file.render() == ADOPTED[:start] + ADOPTED[end:]
-    file.remove_peer(key(2))
+    file.remove_peers([key(2)])
     assert file.render() == ADOPTED[: start - 1]
 
 
@@ -117,7 +117,7 @@ def test_adding_and_removing_a_peer_gives_the_file_back():
     file = parse(ADOPTED)
     file.add_peer(key(3)).set_name("dave")
     assert file.render() == ADOPTED + f"\n[Peer]\n# Name = dave\nPublicKey = {key(3)}\n"
-    file.remove_peer(key(3))
+    file.remove_peers([key(3)])
     assert file.render() == ADOPTED
 
 
@@ -187,8 +187,8 @@ def test_any_file_survives_reading_and_an_added_and_removed_peer(peers, interfac
     file = parse(text)
     assert file.render() == text
     file.add_peer(key(99))
-    file.remove_peer(key(99))
+    file.remove_peers([key(99)])
     assert file.render().rstrip() == text.rstrip()
     for number in range(1, len(peers) + 1):
-        file.remove_peer(key(number))
+        file.remove_peers([key(number)])
     assert parse(file.render()).peers() == {}

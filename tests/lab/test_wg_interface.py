@@ -1,0 +1,337 @@
+# Copyright: (c) 2026, wgsd.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The module wg_interface, run by Ansible, on real wg-quick and a real WireGuard device.
+
+Only systemctl is a double, which knows wg-quick@ units; molecule runs the module under systemd.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import time
+import typing as t
+
+import pytest
+
+from . import BareLab
+from .bare import BareHost
+from .wireguard import generate_key
+
+pytestmark = pytest.mark.lab
+
+ROOT = pathlib.Path(__file__).parents[2]
+CONF = "/etc/wireguard/wg0.conf"
+SYSTEMCTL = """\
+#!/bin/bash
+# systemctl as far as wg-quick@wg0 needs it: is it active, is it enabled, start, stop.
+# As under systemd, wireguard-go has a session of its own: Ansible ends those of its workers.
+cd /run/units || exit 1
+echo "$@" >> log
+case $1 in
+show)
+    echo "ActiveState=$([[ -e active ]] && echo active || echo inactive)"
+    echo "UnitFileState=$([[ -e enabled ]] && echo enabled || echo disabled)" ;;
+enable) touch enabled ;;
+disable) rm enabled ;;
+start) setsid --wait wg-quick up wg0 && touch active ;;
+restart) wg-quick down wg0; setsid --wait wg-quick up wg0 && touch active ;;
+stop) wg-quick down wg0 && rm active ;;
+esac
+"""
+
+
+def public_key(private_key: str) -> str:
+    command = ["wg", "pubkey"]
+    done = subprocess.run(command, input=private_key, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+BOB = public_key(generate_key())
+CAROL = public_key(generate_key())
+
+
+class Module:
+    """Runs wg_interface on wg0 of a lab host."""
+
+    def __init__(self, host: BareHost) -> None:
+        self.host = host
+        host.run(["mount", "-t", "tmpfs", "-o", "mode=700", "tmpfs", "/etc/wireguard"])
+        host.run(["mkdir", "/run/units", "/run/bin"])
+        systemctl = host.path("/run/bin/systemctl")
+        systemctl.write_text(SYSTEMCTL, encoding="utf-8")
+        systemctl.chmod(0o755)
+
+    def __call__(self, *flags: str, fails: bool = False, **options: t.Any) -> dict[str, t.Any]:
+        done = self.host.run(
+            [
+                str(pathlib.Path(sys.executable).parent / "ansible"),
+                "localhost",
+                "--inventory=localhost,",
+                "--connection=local",
+                f"--extra-vars=ansible_python_interpreter={sys.executable}",
+                "--module-name=wgsd.mesh.wg_interface",
+                "--args=" + json.dumps({"name": "wg0", **options}),
+                *flags,
+            ],
+            check=False,
+            env={
+                **os.environ,
+                "PATH": f"/run/bin:{os.environ['PATH']}",
+                "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+                "ANSIBLE_NOCOLOR": "1",
+                "ANSIBLE_LOCAL_TEMP": "/run/ansible",
+                "ANSIBLE_REMOTE_TEMP": "/run/ansible",
+            },
+        )
+        self.said = done.stdout + done.stderr
+        assert (done.returncode != 0) == fails, self.said
+        return json.loads(re.split(r"^localhost \| .*=> ", done.stdout, flags=re.MULTILINE)[1])
+
+    @property
+    def file(self) -> str:
+        """The interface's file."""
+        return self.host.path(CONF).read_text(encoding="utf-8")
+
+    @property
+    def private_key(self) -> str:
+        """The private key in the file."""
+        return re.search(r"PrivateKey = (\S+)", self.file)[1]
+
+    def ip(self, *arguments: str) -> str:
+        """What ``ip`` prints."""
+        return self.host.run(["ip", *arguments]).stdout
+
+    def wg(self, what: str) -> str:
+        """What ``wg show wg0`` prints."""
+        return self.host.run(["wg", "show", "wg0", what]).stdout
+
+    def systemctl_verbs(self) -> list[str]:
+        """What systemctl was told to do since the last call."""
+        log = self.host.path("/run/units/log")
+        lines = log.read_text(encoding="utf-8").splitlines()
+        log.write_text("", encoding="utf-8")
+        return [line.split()[0] for line in lines if not line.startswith("show")]
+
+
+@pytest.fixture
+def lab() -> t.Iterator[BareLab]:
+    with BareLab("wgif") as made:
+        yield made
+
+
+@pytest.fixture
+def module(lab) -> Module:
+    return Module(lab.registry)
+
+
+def peer(key: str, address: str, **options: t.Any) -> dict[str, t.Any]:
+    return {"public_key": key, "allowed_ips": [address], **options}
+
+
+def test_makes_key_file_and_interface_and_finds_nothing_to_do_the_second_time(module):
+    options = {
+        "address": ["10.0.0.254/24", "fd00::fe/64"],
+        "listen_port": 51820,
+        "mtu": 1380,
+        "peers": [
+            peer(BOB, "10.0.0.2/32", name="bob"),
+            peer(CAROL, "192.0.2.0/24", endpoint="198.51.100.10:4500", persistent_keepalive=25),
+        ],
+    }
+    predicted = module("--check", **options)
+    assert predicted["changed"]
+    assert predicted["public_key"] is None
+    assert not module.host.path(CONF).exists()
+
+    made = module("--diff", **options)
+    assert made["changed"]
+    assert module.host.path(CONF).stat().st_mode & 0o777 == 0o600
+    assert made["public_key"] == public_key(module.private_key)
+    assert module.private_key not in module.said
+    assert module.systemctl_verbs() == ["enable", "start"]
+    assert made["backend"] in ("kernel", "userspace")
+    assert made["peers_added"] == predicted["peers_added"] == [BOB, CAROL]
+    assert [one["name"] for one in made["peers"]] == ["bob", None]
+    assert module.wg("public-key").strip() == made["public_key"]
+    assert "192.0.2.0/24" in module.ip("route", "show", "dev", "wg0")
+    assert "mtu 1380" in module.ip("link", "show", "wg0")
+
+    for flags in ([], ["--check"]):
+        again = module(*flags, **options)
+        assert not again["changed"]
+        assert again["public_key"] == made["public_key"]
+    assert module.systemctl_verbs() == []
+
+
+def test_changes_a_running_interface_by_the_difference(module):
+    module(address=["10.0.0.254/24"], peers=[peer(BOB, "192.0.2.0/24", name="bob")])
+    key = module.wg("public-key")
+    module.systemctl_verbs()
+    changes = {
+        "address": ["10.0.0.253/24", "fd00::fe/64"],
+        "listen_port": 4500,
+        "mtu": 1300,
+        "peers": [
+            peer(BOB, "198.51.100.0/24", preshared_key=generate_key()),
+            peer(CAROL, "10.0.0.3/32", endpoint="192.0.2.7:51820"),
+        ],
+    }
+    predicted = module("--check", **changes)
+    done = module("--diff", **changes)
+    assert predicted["steps"] == done["steps"]
+    assert (done["peers_added"], done["peers_changed"]) == ([CAROL], [BOB])
+    assert changes["peers"][0]["preshared_key"] not in module.said
+    assert module.wg("public-key") == key
+    assert module.wg("listen-port").strip() == "4500"
+    assert f"{BOB}\t198.51.100.0/24" in module.wg("allowed-ips")
+    assert f"{CAROL}\t192.0.2.7:51820" in module.wg("endpoints")
+    assert changes["peers"][0]["preshared_key"] in module.wg("preshared-keys")
+    routes = module.ip("route", "show", "dev", "wg0")
+    assert "198.51.100.0/24" in routes
+    assert "192.0.2.0/24" not in routes
+    addresses = module.ip("address", "show", "dev", "wg0")
+    assert "10.0.0.253/24" in addresses
+    assert "10.0.0.254/24" not in addresses
+    assert "fd00::fe/64" in addresses
+    assert "mtu 1300" in addresses
+    assert module.systemctl_verbs() == []
+    assert not module(**changes)["changed"]
+
+
+def test_repairs_what_was_changed_by_hand(module):
+    options = {
+        "address": ["10.0.0.254/24"],
+        "listen_port": 51820,
+        "peers": [peer(BOB, "192.0.2.0/24", name="bob"), peer(CAROL, "10.0.0.3/32")],
+    }
+    module(**options)
+    wg = ["wg", "set", "wg0"]
+    module.host.run([*wg, "listen-port", "4500"])
+    module.host.run([*wg, "peer", BOB, "remove"])
+    module.host.run([*wg, "peer", CAROL, "allowed-ips", "10.9.0.0/16"])
+    module.host.run(["ip", "address", "flush", "dev", "wg0"])
+    predicted = module("--check", **options)
+    repaired = module(**options)
+    assert predicted["steps"] == repaired["steps"]
+    assert repaired["peers_added"] == []
+    assert f"{BOB}\t192.0.2.0/24" in module.wg("allowed-ips")
+    assert f"{CAROL}\t10.0.0.3/32" in module.wg("allowed-ips")
+    assert module.wg("listen-port").strip() == "51820"
+    assert "192.0.2.0/24" in module.ip("route", "show", "dev", "wg0")
+    assert "10.0.0.254/24" in module.ip("address", "show", "dev", "wg0")
+    assert not module(**options)["changed"]
+
+
+def test_purge_removes_peers_from_file_and_device_and_omitted_peers_stay_without(module):
+    module(address=["10.0.0.254/24"], peers=[peer(BOB, "10.0.0.2/32")])
+    assert not module(peers=[])["changed"]
+    assert module(peers=[], purge=True)["peers_removed"] == [BOB]
+    assert BOB not in module.file
+    assert module.wg("peers").strip() == ""
+
+
+def test_brings_an_interface_back_that_was_removed_under_its_unit(module):
+    made = module(address=["10.0.0.254/24"])
+    module.host.run(["ip", "link", "delete", "wg0"])
+    back = module(address=["10.0.0.254/24"])
+    assert back["steps"] == ["restart wg-quick@wg0.service"]
+    assert module.wg("public-key").strip() == made["public_key"]
+
+
+def test_adopts_a_file_with_its_key_comments_and_hooks(module):
+    private_key = generate_key()
+    mine = (
+        f"# mine\n[Interface]\nprivatekey = {private_key} # old\nAddress=10.0.0.254/24\n"
+        "PostUp = touch /run/hooked\n\n# Bob's laptop\n[Peer]\n"
+        f"PublicKey = {BOB}\nAllowedIPs = 10.0.0.2/32\n"
+    )
+    module.host.path(CONF).write_text(mine, encoding="utf-8")
+    adopted = module("--diff", peers=[peer(CAROL, "10.0.0.3/32", name="carol")])
+    assert adopted["public_key"] == public_key(private_key)
+    added = f"\n[Peer]\n# Name = carol\nPublicKey = {CAROL}\nAllowedIPs = 10.0.0.3/32\n"
+    assert module.file == mine + added
+    assert module.host.path("/run/hooked").exists()
+    assert module.host.path(CONF).stat().st_mode & 0o777 == 0o600
+    assert private_key not in module.said
+
+
+def test_absent_stops_the_interface_and_keeps_the_key_unless_purge(module):
+    made = module(address=["10.0.0.254/24"])
+    gone = module(state="absent")
+    assert gone["public_key"] == made["public_key"]
+    assert "wg0" not in module.ip("link")
+    assert not module(state="absent")["changed"]
+    assert module(address=["10.0.0.254/24"])["public_key"] == made["public_key"]
+    assert module("--check", state="absent", purge=True)["changed"]
+    module(state="absent", purge=True)
+    assert not module.host.path(CONF).exists()
+    assert not module(state="absent", purge=True)["changed"]
+
+
+@pytest.mark.parametrize("purge", [False, True])
+def test_bad_input_changes_nothing_on_disk_and_on_the_device(module, purge):
+    module(address=["10.0.0.254/24"], peers=[peer(BOB, "10.0.0.2/32", name="bob")])
+    before = module.file, module.wg("dump")
+    twins = [peer(BOB, "10.0.0.2/32"), peer(CAROL, "10.0.0.2/32", name="carol")]
+    failed = module(peers=twins, purge=purge, fails=True)
+    assert "bob and carol both have the allowed IP 10.0.0.2/32" in failed["msg"]
+    assert (module.file, module.wg("dump")) == before
+
+
+def test_refuses_a_device_that_runs_on_another_key(module):
+    module(address=["10.0.0.254/24"])
+    text = module.file.replace(module.private_key, generate_key())
+    module.host.path(CONF).write_text(text, encoding="utf-8")
+    failed = module(listen_port=4500, fails=True)
+    assert "runs with the public key" in failed["msg"]
+    assert module.file == text
+
+
+@contextlib.contextmanager
+def pings(host: BareHost, address: str) -> t.Iterator[list[str]]:
+    """Ping 20 times a second; the list has what ping said, once the block is left."""
+    said: list[str] = []
+    command = ["ping", "-n", "-i", "0.05", "-W", "1", address]
+    process = host.popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        yield said
+    finally:
+        process.send_signal(2)
+        said.append(process.communicate(timeout=10)[0])
+
+
+def test_a_living_tunnel_loses_no_packet_and_keeps_its_endpoint(lab, module):
+    made = module(
+        address=["10.0.0.254/24"], listen_port=51820, peers=[peer(BOB, "10.0.0.9/32", name="bob")]
+    )
+    alice = lab.host("alice").start_wireguard("wg0", address="10.0.0.1/24")
+    alice.set("peer", made["public_key"], "allowed-ips", "10.0.0.254/32")
+    alice.set("peer", made["public_key"], "endpoint", f"{lab.registry.address}:51820")
+    # Where Alice was, according to the file: her tunnel shows where she is.
+    known = peer(alice.public_key, "10.0.0.1/32", name="alice", endpoint="192.0.2.99:51820")
+    module(peers=[known])
+    lab.host("alice").run(["ping", "-c1", "-W5", "10.0.0.254"])
+    endpoint = f"{alice.public_key}\t{lab.host('alice').outside}:51820"
+    assert endpoint in module.wg("endpoints")
+    handshakes = module.wg("latest-handshakes")
+    with pings(lab.host("alice"), "10.0.0.254") as said:
+        time.sleep(0.2)
+        module(
+            mtu=1300,
+            address=["10.0.0.254/24", "fd00::fe/64"],
+            peers=[known | {"allowed_ips": ["10.0.0.1/32", "192.0.2.0/24"]}],
+        )
+        module(peers=[peer(CAROL, "10.0.0.3/32")])
+        module(peers=[known], purge=True)
+    assert " 0% packet loss" in said[0]
+    assert endpoint in module.wg("endpoints")
+    alices = [line for line in handshakes.splitlines() if line.startswith(alice.public_key)]
+    assert module.wg("latest-handshakes").splitlines() == alices
