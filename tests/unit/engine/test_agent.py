@@ -192,6 +192,17 @@ def test_a_device_that_went_away_is_opened_anew_when_it_is_back(world):
     assert world.device.opened == 2
 
 
+def test_a_handshake_with_the_registry_ends_the_waiting_for_it(world):
+    before = world.agent.registry_handshakes()
+    assert world.agent.registry_handshakes() == before
+    world.device.handshake(BOB, NOW)
+    assert world.agent.registry_handshakes() == before
+    world.device.handshake(REGISTRY, NOW)
+    assert world.agent.registry_handshakes() != before
+    world.device.gone = True
+    assert world.agent.registry_handshakes() == ()
+
+
 def test_a_state_is_logged_when_it_changes_and_only_then(world, caplog):
     caplog.set_level("INFO")
     world.directory.records = {BOB: PeerRecord(BOB, HOME)}

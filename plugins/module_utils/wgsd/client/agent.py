@@ -40,6 +40,8 @@ log = logging.getLogger("wgsd.client")
 
 #: Seconds after which records are asked for again although the zone's serial did not move.
 RECORD_MAX_AGE = 60.0
+#: Seconds between two looks at the registry's handshake while the registry is out of reach.
+WATCH_INTERVAL = 0.05
 
 
 class ReadableDirectory(t.Protocol):
@@ -109,6 +111,21 @@ class Agent:
         except DeviceError:
             self.close()
             raise
+
+    def registry_handshakes(self) -> tuple[float, ...]:
+        """Return when the peers that hold the servers' addresses had their last handshake.
+
+        Empty while the device is out of reach: whoever waits for it will see it change.
+        """
+        try:
+            if self._backend is None:
+                self._backend = self._opener(self._settings.interface)
+            device = self._backend.read()
+        except DeviceError:
+            self.close()
+            return ()
+        held = holders(device, self._addresses)
+        return tuple(device.peers[key].last_handshake for key in sorted(held))
 
     def close(self) -> None:
         """Close the device."""
@@ -195,7 +212,8 @@ def run(settings: ClientSettings) -> int:
         signal.signal(number, lambda *_args: stop.set())
     servers = ", ".join(str(server) for server in settings.registries)
     log.info("interface %s, zone %s, registries %s", settings.interface, settings.zone, servers)
-    agent = Agent(settings, Directory(settings.zone, settings.registries, retries=1))
+    # No retries: the next look is one, and it comes the sooner.
+    agent = Agent(settings, Directory(settings.zone, settings.registries, retries=0))
     report, pace = Report(settings), Pace()
     systemd.notify("READY=1", "STATUS=starting")
     trouble = ""
@@ -207,7 +225,7 @@ def run(settings: ClientSettings) -> int:
                 log.error("%s", exc)
                 systemd.notify(f"STATUS={exc}")
             trouble = str(exc)
-            stop.wait(pace.after_fault())
+            _wait_for_registry(agent, stop, pace.after_fault())
             continue
         if trouble:
             log.info("device and directory are in reach again")
@@ -219,6 +237,15 @@ def run(settings: ClientSettings) -> int:
     systemd.notify("STOPPING=1")
     agent.close()
     return 0
+
+
+def _wait_for_registry(agent: Agent, stop: threading.Event, pause: float) -> None:
+    """Wait for *pause* seconds, or until the registry's peer entry shows a new handshake."""
+    before = agent.registry_handshakes()
+    until = time.monotonic() + pause
+    while not stop.wait(min(WATCH_INTERVAL, max(0.0, until - time.monotonic()))):
+        if time.monotonic() >= until or agent.registry_handshakes() != before:
+            return
 
 
 def run_once(settings: ClientSettings) -> Look:
