@@ -18,9 +18,9 @@ from ..config import DNS_PORT, ResponderSettings
 from ..device import Backend
 from ..errors import UsageError
 from ..model import Endpoint
+from ..systemd import notify
 from ..zone.version import Interface
 from .crew import Crew, Member
-from .notify import notify
 from .sockets import Listener, listen
 from .state import SerialFiles
 from .watcher import Watcher

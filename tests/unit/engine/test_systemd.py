@@ -12,7 +12,7 @@ import socket
 
 import pytest
 
-from wgsd.responder.notify import notify
+from wgsd.systemd import notify
 
 pytestmark = pytest.mark.unit
 
