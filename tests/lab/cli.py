@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; 0 done, 1 failed, 2 bad usage. ``exec`` has its command's status."""
     arguments = _parser().parse_args(argv)
     try:
-        machine.check_root()
+        machine.become_operator()
         with signals_raise():
             return int(arguments.verb(arguments) or 0)
     except (LabError, ValueError) as error:

@@ -45,7 +45,7 @@ def check() -> None:
 
     :raises LabError: says what is missing and the command that mends it
     """
-    check_root()
+    become_operator()
     missing = missing_packages(_PACKAGES.read_text(encoding="utf-8"))
     if missing:
         raise LabError(
@@ -84,13 +84,15 @@ def _inotify_instances() -> int:
     return count
 
 
-def check_root() -> None:
-    """Every verb enters namespaces.
+def become_operator() -> None:
+    """Make sure to be root, and to find root's commands: plain `su` keeps a user's PATH.
 
     :raises LabError: for anybody but root
     """
     if os.geteuid() != 0:
         raise LabError("namespaces and containers need root; run the lab with sudo")
+    if "/usr/sbin" not in os.environ.get("PATH", "").split(":"):
+        os.environ["PATH"] = f"{os.environ.get('PATH', '/usr/bin')}:/usr/sbin:/sbin"
 
 
 def cache_dir() -> Path:

@@ -220,7 +220,7 @@ class Host:
         options.setdefault("start_new_session", True)
         return self.node.adopt(subprocess.Popen(self.command(argv), **options))
 
-    def wait_until_running(self, patience: float = 60.0) -> None:
+    def wait_until_running(self, patience: float = 120.0) -> None:
         """Return once systemd has started everything and nothing of it has failed.
 
         :raises LabError: when a unit failed, or after ``patience`` seconds
