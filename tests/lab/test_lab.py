@@ -196,7 +196,7 @@ class TestSystemdLab:
     def test_is_reached_by_ansible_with_its_inventory(self, systemd_lab: SystemdLab) -> None:
         ansible = Path(sys.executable).with_name("ansible")
         result = subprocess.run(
-            [ansible, "-i", systemd_lab.inventory, "all", "-m", "ansible.builtin.ping", "-o"],
+            [ansible, "-i", systemd_lab.inventory, "all", "-m", "ansible.builtin.ping"],
             check=False,
             capture_output=True,
             text=True,
