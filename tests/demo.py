@@ -21,7 +21,7 @@ import time
 import typing as t
 
 from .lab.errors import LabError
-from .lab.signals import sigterm_raises
+from .lab.signals import signals_raise
 from .lab.systemd import SystemdLab
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -46,7 +46,7 @@ def main() -> int:
     parser.add_argument("verb", choices=["up", "down"])
     lab = SystemdLab(prefix=PREFIX)
     try:
-        with sigterm_raises():
+        with signals_raise():
             if parser.parse_args().verb == "down":
                 lab.down()
                 print("The demo's hosts and networks are gone; the image stays in the cache.")
