@@ -139,6 +139,18 @@ def test_reading_takes_a_fifth_of_a_core_at_most(cost: float, period: float) -> 
     assert (bed.reads - reads) * cost <= 0.21 * (bed.now - start)
 
 
+def test_one_read_that_was_held_up_does_not_slow_down_the_next_ones() -> None:
+    bed = Bed()
+    bed.go_on_for(1)
+    bed.cost = 1.0
+    bed.poll()
+    bed.cost = 0.001
+    assert bed.watcher.due <= bed.now
+    reads = bed.reads
+    bed.go_on_for(1)
+    assert bed.reads - reads >= 19
+
+
 def test_a_device_that_is_gone_is_served_for_a_while_and_told_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

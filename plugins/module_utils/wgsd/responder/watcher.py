@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import collections
 import logging
 import time
 import typing as t
@@ -21,8 +22,10 @@ log = logging.getLogger(__name__)
 
 #: Seconds between the starts of two reads of a device that is read quickly.
 READ_PERIOD = 0.05
-#: The part of one core that reading may take at most; a slow read makes the period longer.
+#: The part of one core that reading may take at most; slow reads make the period longer.
 READ_SHARE = 0.2
+#: The quickest of that many reads counts: one that a busy machine held up says nothing.
+READS_COMPARED = 3
 #: Seconds between two looks for a device that is not there, or for its first address.
 SEARCH_PERIOD = 0.25
 #: Seconds between two reads of the interface's addresses, which hardly ever change.
@@ -76,6 +79,7 @@ class Watcher:
         }
         self._backend: Backend | None = None
         self._addresses_due = 0.0
+        self._costs: collections.deque[float] = collections.deque(maxlen=READS_COMPARED)
         self._last_seen: float | None = None
         self.due = monotonic()
         self.addresses: tuple[str, ...] = ()
@@ -90,7 +94,9 @@ class Watcher:
         """Read the device once and return the versions of the zones that changed by it."""
         started = self._monotonic()
         try:
-            contents = self._read(started)
+            backend = self._opened(started)
+            read_from = self._monotonic()
+            device = backend.read()
         except DeviceError as exc:
             self._drop_backend()
             self._tell(exc)
@@ -101,27 +107,28 @@ class Watcher:
             log.info("device %s can be read again", self._device)
             self.trouble = ""
         self._last_seen = started
-        changed = [
-            self._next(zone, content)
-            for zone, content in contents.items()
-            if content != self._versions[zone].content
-        ]
-        self.due = started + max(READ_PERIOD, (self._monotonic() - started) / READ_SHARE)
+        changed = []
+        for zone in self._zones:
+            content = content_of(zone, device, self.addresses)
+            if content != self._versions[zone.zone].content:
+                changed.append(self._next(zone.zone, content))
+        self._costs.append(self._monotonic() - read_from)
+        self.due = started + max(READ_PERIOD, min(self._costs) / READ_SHARE)
         return changed
 
     def close(self) -> None:
         """Let the device go."""
         self._drop_backend()
 
-    def _read(self, now: float) -> dict[str, Content]:
+    def _opened(self, now: float) -> Backend:
+        """Open the device if need be, and look at its addresses if it is time."""
         if self._backend is None:
             self._backend = self._open(self._device)
             self._addresses_due = now
-        device = self._backend.read()
         if now >= self._addresses_due:
             self.addresses = tunnel_addresses(self._read_addresses(self._device))
             self._addresses_due = now + (ADDRESS_PERIOD if self.addresses else SEARCH_PERIOD)
-        return {zone.zone: content_of(zone, device, self.addresses) for zone in self._zones}
+        return self._backend
 
     def _drop_backend(self) -> None:
         if self._backend is not None:
