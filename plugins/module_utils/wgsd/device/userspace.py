@@ -172,7 +172,7 @@ class UserspaceBackend:
             name=self._name,
             public_key=self._public_key(top),
             listen_port=int(top.get("listen_port", 0)),
-            fwmark=int(top.get("fwmark", "0"), 0),
+            fwmark=int(top.get("fwmark", 0)),
             peers=peers,
         )
 
