@@ -18,7 +18,7 @@ import sys
 import time
 import typing as t
 
-from . import __version__, client, config, responder, status, table
+from . import __version__, client, config, responder, status, systemd, table
 from .directory import Directory
 from .errors import UsageError, WgsdError
 from .names import check_zone
@@ -33,7 +33,9 @@ RESPONDER_CONFIG = pathlib.Path("/etc/wgsd/responder.yml")
 def main(argv: t.Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code. Errors go to standard error, in one line each."""
     arguments = _parser().parse_args(argv)
-    logging.basicConfig(format="wgsd: %(message)s", level=logging.INFO, stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(systemd.log_formatter())
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     try:
         return int(arguments.run(arguments))
     except WgsdError as exc:

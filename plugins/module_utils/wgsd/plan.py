@@ -26,8 +26,9 @@ import typing as t
 from .keys import PublicKey
 from .model import REJECT_AFTER_TIME, Device, Endpoint, Peer, PeerChange, PeerRecord
 
-#: Seconds without a received byte that a keepalive of 25 s cannot explain, one loss included.
-SILENT_AFTER = 55.0
+#: Seconds by which a peer's keepalive may be late before the peer counts as silent. Moving a tunnel
+#: that was merely late does little harm: its next packet moves it back.
+KEEPALIVE_GRACE = 5.0
 #: Seconds after which a peer that was tried without a handshake is called unreachable.
 UNREACHABLE_AFTER = 30.0
 #: Seconds between the first two tries to connect; each further pause is twice as long.
@@ -115,9 +116,9 @@ def has_session(peer: Peer, now: float) -> bool:
     return peer.last_handshake > 0 and now - peer.last_handshake < REJECT_AFTER_TIME
 
 
-def wants_record(peer: Peer, history: History, now: float) -> bool:
+def wants_record(peer: Peer, history: History, now: float, policy: Policy) -> bool:
     """Whether a decision about *peer* could depend on what the directory says."""
-    return not has_session(peer, now) or _silence(peer, history, now) >= SILENT_AFTER / 2
+    return not has_session(peer, now) or _is_silent(peer, history, now, policy) or policy.force
 
 
 def managed(device: Device, policy: Policy) -> t.Iterator[Peer]:
@@ -165,8 +166,9 @@ def _decide(
         if policy.force:
             return _move(peer, target, State.DIRECT, "forced onto a tunnel that lives")
         past = history.get(peer.public_key, PeerHistory())
-        silence = _silence(peer, history, now)
-        if past.followed is not None and past.followed == peer.endpoint and silence > SILENT_AFTER:
+        followed = past.followed is not None and past.followed == peer.endpoint
+        if followed and _is_silent(peer, history, now, policy):
+            silence = now - past.rx_at
             reason = f"it left {peer.endpoint}, nothing came from there for {silence:.0f} s"
             return _move(peer, target, State.STALE, reason)
         return leave(State.DIRECT, "the tunnel lives, where its own packets come from")
@@ -216,11 +218,12 @@ def _fresh(peer: Peer, target: Endpoint, keepalive: int, state: State, reason: s
     return Decision(peer.public_key, state, change, reason, peer.endpoint, target)
 
 
-def _silence(peer: Peer, history: History, now: float) -> float:
+def _is_silent(peer: Peer, history: History, now: float, policy: Policy) -> bool:
+    """Whether *peer*, whose client keeps the same policy, has missed a keepalive."""
     past = history.get(peer.public_key)
-    if past is None or past.rx_bytes != peer.rx_bytes:
-        return 0.0
-    return max(0.0, now - past.rx_at)
+    if past is None or past.rx_bytes != peer.rx_bytes or not policy.keepalive:
+        return False
+    return now - past.rx_at > policy.keepalive + KEEPALIVE_GRACE
 
 
 def remember(

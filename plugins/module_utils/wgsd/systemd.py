@@ -2,10 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The one call of systemd that a daemon needs: telling how it is (sd_notify(3))."""
+"""What a daemon and systemd tell each other: how it is (sd_notify(3)), and its log's levels."""
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 
@@ -27,3 +28,19 @@ def notify(*assignments: str) -> None:
             sock.send("\n".join(assignments).encode())
     except OSError:
         pass
+
+
+def log_formatter() -> logging.Formatter:
+    """Return a formatter for standard error: for the journal if that is where it goes.
+
+    The journal knows the name of the program, and takes the level from the line (sd-daemon(3)).
+    """
+    if "JOURNAL_STREAM" in os.environ:
+        return _JournalFormatter()
+    return logging.Formatter("wgsd: %(message)s")
+
+
+class _JournalFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        level = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4}.get(record.levelno, 3)
+        return "\n".join(f"<{level}>{line}" for line in super().format(record).splitlines())

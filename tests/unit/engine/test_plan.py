@@ -17,7 +17,7 @@ from wgsd.model import Device, Endpoint, Peer, PeerRecord
 from wgsd.plan import (
     EMPTY_HISTORY,
     FIRST_PAUSE,
-    SILENT_AFTER,
+    KEEPALIVE_GRACE,
     UNREACHABLE_AFTER,
     Policy,
     State,
@@ -34,6 +34,8 @@ REGISTRY = PublicKey(b"r" * 32)
 HOME = Endpoint("192.0.2.20", 51820)
 CAFE = Endpoint("198.51.100.7", 40000)
 NOW = 1_800_000_000.0
+#: Seconds after which a peer with the usual keepalive counts as silent.
+SILENT_AFTER = Policy().keepalive + KEEPALIVE_GRACE
 
 
 def device_with(*peers: Peer) -> Device:
@@ -170,7 +172,7 @@ def test_a_peer_that_left_the_directorys_endpoint_is_followed_once_it_is_silent(
     world.records = at(CAFE)
     world.now += SILENT_AFTER / 2
     assert world.look().state is State.DIRECT, "it may still be alive there"
-    world.now += SILENT_AFTER
+    world.now += SILENT_AFTER / 2 + 1
     decision = world.look()
     assert (decision.state, decision.after) == (State.STALE, CAFE)
     assert not decision.change.fresh, "its session still holds"
@@ -205,12 +207,16 @@ def test_a_clock_that_jumps_back_harms_no_tunnel():
 
 
 def test_a_record_is_wanted_only_where_it_could_matter():
-    assert wants_record(bob(), EMPTY_HISTORY, NOW)
-    assert not wants_record(bob(last_handshake=NOW - 1), EMPTY_HISTORY, NOW)
+    live = bob(last_handshake=NOW - 1)
+    assert wants_record(bob(), EMPTY_HISTORY, NOW, Policy())
+    assert not wants_record(live, EMPTY_HISTORY, NOW, Policy())
+    assert wants_record(live, EMPTY_HISTORY, NOW, Policy(force=True))
     world = World(bob(), at(HOME))
     world.handshake()
     world.look()
-    assert wants_record(world.peer, world.history, NOW + SILENT_AFTER)
+    later = NOW + SILENT_AFTER + 1
+    assert wants_record(world.peer, world.history, later, Policy())
+    assert not wants_record(world.peer, world.history, later, Policy(keepalive=0)), "nobody calls"
 
 
 def test_peers_that_are_gone_are_forgotten():

@@ -6,13 +6,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import pathlib
 import socket
 
 import pytest
 
-from wgsd.systemd import notify
+from wgsd.systemd import log_formatter, notify
 
 pytestmark = pytest.mark.unit
 
@@ -37,3 +38,13 @@ def test_without_a_manager_or_with_one_that_has_gone_nothing_happens(
     notify("READY=1")
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "gone"))
     notify("READY=1")
+
+
+def test_log_lines_carry_their_level_for_the_journal_and_a_name_for_a_terminal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    record = logging.LogRecord("x", logging.ERROR, "x", 1, "two\nlines", (), None)
+    monkeypatch.setenv("JOURNAL_STREAM", "1:2")
+    assert log_formatter().format(record) == "<3>two\n<3>lines"
+    monkeypatch.delenv("JOURNAL_STREAM")
+    assert log_formatter().format(record) == "wgsd: two\nlines"

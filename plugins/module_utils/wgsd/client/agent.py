@@ -161,10 +161,11 @@ class Agent:
     def _refresh(self, device: Device) -> bool:
         """Ask for what could change a decision; return whether anything was asked."""
         now = self._clock()
+        policy = self._policy(device)
         wanted = [
             peer.public_key
-            for peer in managed(device, self._policy(device))
-            if wants_record(peer, self._history, now)
+            for peer in managed(device, policy)
+            if wants_record(peer, self._history, now, policy)
         ]
         if not wanted:
             return False
