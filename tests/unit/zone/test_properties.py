@@ -9,12 +9,14 @@ from __future__ import annotations
 import dns.exception
 import dns.message
 import dns.name
+import dns.opcode
 import dns.rcode
 import hypothesis
 import pytest
 from hypothesis import strategies as st
 
 from tests.unit.zone.asking import ALICE, BOB, CAROL, REGISTRY, SERVICE, ZONE, Asker, content
+from wgsd.zone.message import opcode_of
 
 pytestmark = pytest.mark.unit
 
@@ -81,7 +83,9 @@ def test_no_damage_to_a_good_query_makes_the_responder_stumble(
     response = ASK.raw(bytes(wire[:length]))
     if response is not None:
         assert response[:2] == wire[:2]
-        dns.message.from_wire(response)
+        # dnspython reads a response with another opcode by that opcode's rules.
+        if opcode_of(response[2] << 8) == dns.opcode.QUERY:
+            dns.message.from_wire(response)
 
 
 @hypothesis.given(
