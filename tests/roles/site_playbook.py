@@ -18,10 +18,10 @@ from tests.lab.systemd import SystemdLab
 PROJECT = Path(__file__).resolve().parents[2]
 _RECAP = re.compile(r"^(\S+)\s+: (ok=\d+ .*)$", re.MULTILINE)
 
-# Without endpoints, handshakes and counters, which change by themselves.
+# Of the running interface only what is not the client's: endpoints, keepalives and order are.
 _STATE = """
 find /etc/wireguard /etc/wgsd /etc/systemd/system /usr/local -type f -exec sha256sum {} + | sort
-for what in peers allowed-ips persistent-keepalive; do wg show all $what; done
+wg show all allowed-ips | sort
 dpkg-query --show
 """
 
@@ -73,10 +73,10 @@ class Site:
         run = self.run()
         assert run.status == 0, run.output
 
-    def state(self) -> dict[str, str]:
-        """Return what the roles write and set, as text, of all hosts that are on."""
+    def state(self) -> dict[str, list[str]]:
+        """Return what the roles write and set, as lines of text, of all hosts that are on."""
         return {
-            name: host.run(["sh", "-c", _STATE]).stdout
+            name: host.run(["sh", "-c", _STATE]).stdout.splitlines()
             for name, host in self.lab.hosts.items()
             if host.pid() is not None
         }

@@ -93,7 +93,7 @@ def test_a_rerun_finishes_what_a_dead_host_held_up(bare_hosts: Site) -> None:
 
 def test_a_reinstalled_host_takes_the_place_of_its_old_key(mesh: Site) -> None:
     alice = mesh.lab.host("alice")
-    alice.run(["sh", "-c", "systemctl stop wgsd-client wg-quick@wg0 && rm -r /etc/wireguard"])
+    alice.run(["sh", "-c", "systemctl stop wgsd-client wg-quick@wg0; rm /etc/wireguard/wg0.conf"])
     mesh.build()
     wait_for_ping(mesh, "alice", "10.0.0.2")
     for host in mesh.lab.hosts.values():
