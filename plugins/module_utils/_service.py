@@ -30,6 +30,16 @@ CONFIG_FOLDER = pathlib.Path("/etc/wgsd")
 UNIT_FOLDER = pathlib.Path("/etc/systemd/system")
 SYSUSERS = pathlib.Path("/etc/sysusers.d/wgsd.conf")
 PYTHON = "/usr/bin/python3"
+#: What the engine imports, and the Debian packages that have it.
+LIBRARIES = {
+    "dns": "python3-dnspython",
+    "pyroute2": "python3-pyroute2",
+    "yaml": "python3-yaml",
+}
+_MISSING = """
+import importlib.util, sys
+print(*(name for name in sys.argv[1:] if importlib.util.find_spec(name) is None))
+"""
 #: Seconds after which a daemon that could not keep up has failed.
 SETTLE = 1.0
 DAEMONS = ("responder", "client")
@@ -175,6 +185,8 @@ class _Host:
             paths += [ENGINE, SYSUSERS]
         due = [path for path in paths if path.exists()]
         self._steps += [f"{verb} {service.unit}" for verb in verbs]
+        if service.unit_path in due:
+            self._steps.append("daemon-reload")
         for path in due:
             text = "(the engine)\n" if path == ENGINE else read_file(path).text
             self._note(path, text, "")
@@ -199,12 +211,25 @@ class _Host:
                 if self._check_mode:
                     self._service.load(config_path)
                 else:
+                    self._require_libraries()
                     self._check_with(pathlib.Path(folder, "wgsd"), engine, config_path)
             except DependencyError as exc:
                 self._module.warn(f"the configuration was not checked: {exc}")
             except UsageError as exc:
                 name = f"the new {self._service.config_path}"
                 raise UsageError(str(exc).replace(str(config_path), name)) from None
+
+    def _require_libraries(self) -> None:
+        code, output, errors = self._run([PYTHON, "-c", _MISSING, *LIBRARIES])
+        if code:
+            raise WgsdError(f"{PYTHON} does not run: {errors.strip()}", "install python3")
+        missing = output.split()
+        if missing:
+            packages = " ".join(LIBRARIES[name] for name in missing)
+            raise WgsdError(
+                f"{PYTHON} lacks the libraries {', '.join(missing)}",
+                f"install them, on Debian with: apt install {packages}",
+            )
 
     def _check_with(self, path: pathlib.Path, engine: bytes, config_path: pathlib.Path) -> None:
         path.write_bytes(engine)
@@ -213,7 +238,7 @@ class _Host:
         if code:
             raise UsageError(errors.strip() or f"{command} --check ended with {code}")
         for line in errors.splitlines():
-            self._module.warn(line.replace(str(config_path), "the new configuration"))
+            self._module.warn(line.replace(str(config_path), str(self._service.config_path)))
 
     def _differs(self, path: pathlib.Path, wanted: FileState) -> bool:
         now = read_file(path)

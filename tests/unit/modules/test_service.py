@@ -37,6 +37,7 @@ class Host:
         self.commands: list[str] = []
         self.has_user = False
         self.dies = False
+        self.missing = ""
 
     def run(self, command, data=None):
         text = " ".join(map(str, command))
@@ -44,6 +45,8 @@ class Host:
             return 0, self._show(), ""
         if command[0] == "journalctl":
             return 0, "the last words\n", ""
+        if "-c" in command:
+            return 0, self.missing, ""
         if "--check" in command:
             return self._check(command)
         self.commands.append(text)
@@ -172,6 +175,14 @@ def test_a_bad_configuration_replaces_nothing_and_is_named(client, host, tmp_pat
     assert host.commands == []
 
 
+def test_names_the_packages_of_all_missing_libraries_before_anything_is_written(client, host):
+    host.missing = "dns yaml\n"
+    with pytest.raises(WgsdError, match=r"apt install python3-dnspython python3-yaml$"):
+        client()
+    assert host.commands == []
+    assert not _service.ENGINE.exists()
+
+
 def test_restarts_a_daemon_that_is_older_than_its_files(client, host):
     client()
     host.since -= 3600
@@ -211,6 +222,7 @@ def test_stopped_keeps_everything_in_place(client, host, tmp_path):
 
 def test_absent_removes_what_no_other_daemon_needs(client, host, tmp_path):
     client()
+    assert client(check_mode=True, state="absent")["steps"][-1] == "daemon-reload"
     other = tmp_path / "etc/systemd/system/wgsd-responder.service"
     other.write_text("")
     client(state="absent")
