@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import collections
 import logging
 import time
 import typing as t
@@ -14,7 +13,7 @@ import typing as t
 from ..config import ZoneSettings
 from ..device import Backend
 from ..errors import DeviceError, NoDeviceError
-from ..model import REJECT_AFTER_TIME
+from ..model import REJECT_AFTER_TIME, Device
 from ..zone import serial
 from ..zone.version import Content, Interface, Version, content_of, tunnel_addresses
 
@@ -22,10 +21,9 @@ log = logging.getLogger(__name__)
 
 #: Seconds between the starts of two reads of a device that is read quickly.
 READ_PERIOD = 0.05
-#: The part of one core that reading may take at most; slow reads make the period longer.
-READ_SHARE = 0.2
-#: The quickest of that many reads counts: one that a busy machine held up says nothing.
-READS_COMPARED = 3
+#: The part of one core that this process may spend on reading; costly reads make the period
+#: longer. The device, in the kernel or in userspace, spends about as much again.
+READ_SHARE = 0.1
 #: Seconds between two looks for a device that is not there, or for its first address.
 SEARCH_PERIOD = 0.25
 #: Seconds between two reads of the interface's addresses, which hardly ever change.
@@ -63,6 +61,7 @@ class Watcher:
         read_addresses: t.Callable[[str], t.Sequence[Interface]],
         serials: Serials,
         monotonic: t.Callable[[], float] = time.monotonic,
+        cpu: t.Callable[[], float] = time.process_time,
         wall: t.Callable[[], float] = time.time,
     ) -> None:
         self._device = device
@@ -70,6 +69,7 @@ class Watcher:
         self._read_addresses = read_addresses
         self._serials = serials
         self._monotonic = monotonic
+        self._cpu = cpu
         self._zones = zones
         self._versions = {
             zone.zone: Version(
@@ -79,7 +79,7 @@ class Watcher:
         }
         self._backend: Backend | None = None
         self._addresses_due = 0.0
-        self._costs: collections.deque[float] = collections.deque(maxlen=READS_COMPARED)
+        self._known: object = None
         self._last_seen: float | None = None
         self.due = monotonic()
         self.addresses: tuple[str, ...] = ()
@@ -95,7 +95,7 @@ class Watcher:
         started = self._monotonic()
         try:
             backend = self._opened(started)
-            read_from = self._monotonic()
+            spent = self._cpu()
             device = backend.read()
         except DeviceError as exc:
             self._drop_backend()
@@ -107,13 +107,8 @@ class Watcher:
             log.info("device %s can be read again", self._device)
             self.trouble = ""
         self._last_seen = started
-        changed = []
-        for zone in self._zones:
-            content = content_of(zone, device, self.addresses)
-            if content != self._versions[zone.zone].content:
-                changed.append(self._next(zone.zone, content))
-        self._costs.append(self._monotonic() - read_from)
-        self.due = started + max(READ_PERIOD, min(self._costs) / READ_SHARE)
+        changed = self._compare(device)
+        self.due = started + max(READ_PERIOD, (self._cpu() - spent) / READ_SHARE)
         return changed
 
     def close(self) -> None:
@@ -129,6 +124,20 @@ class Watcher:
             self.addresses = tunnel_addresses(self._read_addresses(self._device))
             self._addresses_due = now + (ADDRESS_PERIOD if self.addresses else SEARCH_PERIOD)
         return self._backend
+
+    def _compare(self, device: Device) -> list[Version]:
+        # Most reads find nothing new, which a look at the few things that matter shows quickly.
+        peers = {key: (peer.endpoint, peer.allowed_ips) for key, peer in device.peers.items()}
+        known = (device.public_key, device.listen_port, self.addresses, peers)
+        if known == self._known:
+            return []
+        self._known = known
+        changed = []
+        for zone in self._zones:
+            content = content_of(zone, device, self.addresses)
+            if content != self._versions[zone.zone].content:
+                changed.append(self._next(zone.zone, content))
+        return changed
 
     def _drop_backend(self) -> None:
         if self._backend is not None:
@@ -150,6 +159,7 @@ class Watcher:
         if self._last_seen is None or now - self._last_seen < GRACE:
             return []
         self._last_seen = None
+        self._known = None
         log.warning("device %s is still gone; its zones fail until it is back", self._device)
         return [self._next(zone, None) for zone in self._versions]
 
