@@ -7,8 +7,6 @@
 from __future__ import annotations
 
 import ipaddress
-import logging
-import sys
 import typing as t
 
 from ..config import ResponderSettings, ZoneSettings
@@ -26,12 +24,11 @@ COMFORTABLE_ZONE = 100
 def run(settings: ResponderSettings) -> int:
     """Serve until SIGTERM or SIGINT and return the exit code.
 
-    Logs to stderr, a line per event and never one per query.
+    It logs a line per event and never one per query; where to is the caller's choice.
 
     Raises:
         UsageError: an address cannot be listened on, or a library is missing.
     """
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="wgsd responder: %(message)s")
     Supervisor(settings, open_device=open_device, read_addresses=addresses).run()
     return 0
 
