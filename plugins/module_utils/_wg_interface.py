@@ -236,7 +236,8 @@ class Interface:
 
     def _validate(self, text: str) -> None:
         """Let wg-quick itself read the file before it counts."""
-        with tempfile.TemporaryDirectory(dir=self._module.tmpdir) as folder:
+        # In memory: a private key that was once on a disk may stay there.
+        with tempfile.TemporaryDirectory(dir="/run") as folder:
             path = pathlib.Path(folder, self._path.name)
             write_file(path, FileState(text.encode(), MODE, os.geteuid(), os.getegid()))
             self._wg_quick("strip", str(path))

@@ -65,7 +65,7 @@ def resolve(host: str, port: int) -> list[Endpoint]:
         OSError: there are none.
     """
     found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
-    return [Endpoint.make(info[4][0].partition("%")[0], port) for info in found]
+    return [Endpoint.make(str(info[4][0]).partition("%")[0], port) for info in found]
 
 
 def plan(

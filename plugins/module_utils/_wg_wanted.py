@@ -82,8 +82,8 @@ def check_options(options: t.Mapping[str, t.Any]) -> Wanted:
     wanted = Wanted(
         name=_parsed("name", _quick_name, options["name"]),
         addresses=_each("address", _address, options["address"]),
-        listen_port=_parsed("listen_port", _range(1, PORT_MAX), options["listen_port"]),
-        mtu=_parsed("mtu", _range(MTU_MIN, MTU_MAX), options["mtu"]),
+        listen_port=_optional("listen_port", _range(1, PORT_MAX), options["listen_port"]),
+        mtu=_optional("mtu", _range(MTU_MIN, MTU_MAX), options["mtu"]),
         peers=None if peers is None else tuple(_peer(i, peer) for i, peer in enumerate(peers)),
         purge=options["purge"],
     )
@@ -204,21 +204,23 @@ def _peer(index: int, options: t.Mapping[str, t.Any]) -> WantedPeer:
 
     return WantedPeer(
         public_key=_parsed(f"{where}.public_key", PublicKey.from_base64, options["public_key"]),
-        name=_parsed(f"{where}.name", check_label, options["name"]),
+        name=_optional(f"{where}.name", check_label, options["name"]),
         allowed_ips=_each(f"{where}.allowed_ips", parse_network, options["allowed_ips"]),
-        endpoint=_parsed(f"{where}.endpoint", _endpoint, options["endpoint"]),
-        persistent_keepalive=_parsed(
+        endpoint=_optional(f"{where}.endpoint", _endpoint, options["endpoint"]),
+        persistent_keepalive=_optional(
             f"{where}.persistent_keepalive",
             _range(0, PERSISTENT_KEEPALIVE_MAX),
             options["persistent_keepalive"],
         ),
-        preshared_key=_parsed(f"{where}.preshared_key", _preshared_key, options["preshared_key"]),
+        preshared_key=_optional(f"{where}.preshared_key", _preshared_key, options["preshared_key"]),
     )
 
 
-def _parsed(where: str, parse: t.Callable[[t.Any], T], value: t.Any) -> T | None:
-    if value is None:
-        return None
+def _optional(where: str, parse: t.Callable[[t.Any], T], value: t.Any) -> T | None:
+    return None if value is None else _parsed(where, parse, value)
+
+
+def _parsed(where: str, parse: t.Callable[[t.Any], T], value: t.Any) -> T:
     try:
         return parse(value)
     except UsageError as exc:
@@ -229,7 +231,7 @@ def _each(where: str, parse: t.Callable[[t.Any], T], values: t.Any) -> tuple[T, 
     if values is None:
         return None
     parsed = [_parsed(f"{where}[{i}]", parse, value) for i, value in enumerate(values)]
-    return tuple(dict.fromkeys(item for item in parsed if item is not None))
+    return tuple(dict.fromkeys(parsed))
 
 
 def _quick_name(name: str) -> str:

@@ -28,8 +28,7 @@ description:
   - Routes are made as wg-quick makes them, for allowed IPs outside of the interface's own
     networks, in the table that the setting C(Table) of the file names. Only a default route waits
     for the next start of the interface.
-  - Running with O(peers) first checks all of them. Nothing is written if one of them cannot be
-    used.
+  - All of O(peers) is checked first. Nothing is written if one of them cannot be used.
 options:
   name:
     description: Name of the interface.

@@ -11,11 +11,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import pathlib
 import re
 import subprocess
-import sys
 import time
 import typing as t
 
@@ -23,11 +20,11 @@ import pytest
 
 from . import BareLab
 from .bare import BareHost
+from .module import run_module
 from .wireguard import generate_key
 
 pytestmark = pytest.mark.lab
 
-ROOT = pathlib.Path(__file__).parents[2]
 CONF = "/etc/wireguard/wg0.conf"
 SYSTEMCTL = """\
 #!/bin/bash
@@ -53,13 +50,6 @@ def public_key(private_key: str) -> str:
     return done.stdout.strip()
 
 
-PROGRAM = """
-import json, sys
-from ansible.module_utils.testing import patch_module_args
-from ansible_collections.wgsd.mesh.plugins.modules import wg_interface
-with patch_module_args(json.load(sys.stdin)):
-    wg_interface.main()
-"""
 BOB = public_key(generate_key())
 CAROL = public_key(generate_key())
 
@@ -78,19 +68,15 @@ class Module:
     def __call__(
         self, *, check_mode: bool = False, fails: bool = False, **options: t.Any
     ) -> dict[str, t.Any]:
-        done = self.host.run(
-            [sys.executable, "-c", PROGRAM],
-            stdin=json.dumps({"name": "wg0", "_ansible_check_mode": check_mode, **options}),
-            check=False,
-            env={
-                **os.environ,
-                "PATH": f"/run/bin:{os.environ['PATH']}",
-                "PYTHONPATH": str(ROOT / ".collections"),
-            },
+        result = run_module(
+            self.host,
+            "wg_interface",
+            {"name": "wg0", **options},
+            check_mode=check_mode,
+            fails=fails,
+            folder="/run/bin",
         )
-        self.said = done.stdout + done.stderr
-        result = json.loads(done.stdout)
-        assert result.get("failed", False) == fails, self.said
+        self.said = json.dumps(result)
         return result
 
     @property
@@ -242,6 +228,18 @@ def test_brings_an_interface_back_that_was_removed_under_its_unit(module):
     back = module(address=["10.0.0.254/24"])
     assert back["steps"] == ["restart wg-quick@wg0.service"]
     assert module.wg("public-key").strip() == made["public_key"]
+
+
+def test_takes_over_an_interface_that_was_brought_up_by_hand(module):
+    options = {"address": ["10.0.0.254/24"]}
+    module(**options)
+    module.host.run(["sh", "-c", "rm /run/units/active /run/units/enabled"])
+    assert module(**options)["steps"] == ["enable wg-quick@wg0.service"]
+    assert module(state="absent")["steps"] == [
+        "disable wg-quick@wg0.service",
+        "wg-quick down wg0",
+    ]
+    assert "wg0" not in module.ip("link")
 
 
 def test_adopts_a_file_with_its_key_comments_and_hooks(module):
