@@ -51,7 +51,7 @@ test-lab: setup ## Test on real WireGuard behind real NATs (every test that has 
 .PHONY: test-kernel
 test-kernel: setup ## Test the device backend on a kernel that has WireGuard
 	@tools/setup tests/kernel/apt-packages.txt
-	@tests/kernel/run
+	@$(PYTHON) tests/kernel/run.py
 
 .PHONY: test-molecule
 test-molecule: setup ## Run both roles: check, converge, idempotence, verify

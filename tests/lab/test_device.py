@@ -225,7 +225,7 @@ def test_a_fresh_peer_is_what_the_change_describes(backend: Backend) -> None:
 
 
 def test_a_thousand_peers_are_added_read_changed_and_removed(backend: Backend) -> None:
-    keys = [devices.some_key() for _ in range(1000)]
+    keys = [devices.some_key() for _time in range(1000)]
     wanted = {
         key: Peer(
             key, Endpoint.make("192.0.2.1", 1024 + i), (f"10.{i >> 8}.{i & 255}.0/24",), 0.0, 0, 0
@@ -351,7 +351,7 @@ def test_nothing_stays_open_however_often_a_device_is_read(
 
     backend.read()
     before = open_files()
-    for _ in range(5):
+    for _time in range(5):
         backend.read()
         with contextlib.suppress(NoDeviceError):
             open_device("wgd-nobody")

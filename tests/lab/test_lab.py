@@ -47,9 +47,9 @@ class TestBareLab:
         assert interfaces() == before
 
     def test_ends_a_process_that_is_still_on_its_way_into_a_node(self) -> None:
-        for _ in range(5):
+        for _time in range(5):
             with BareLab(PREFIX, []) as lab:
-                sleepers = [lab.registry.popen(["sleep", "infinity"]) for _ in range(5)]
+                sleepers = [lab.registry.popen(["sleep", "infinity"]) for _time in range(5)]
             assert {sleeper.wait(5) for sleeper in sleepers} == {-signal.SIGKILL}
 
     def test_is_removed_after_an_exception_in_its_block(self) -> None:

@@ -70,8 +70,8 @@ def test_a_cone_maps_a_socket_to_one_port_for_all_destinations(kind: str) -> Non
 def test_a_symmetric_nat_maps_a_socket_to_another_port_for_each_destination() -> None:
     with lab_with(Nat("symmetric")) as lab:
         seen = mappings_of_one_socket(lab)
-        assert {address for address, _ in seen} == {"198.51.100.10"}
-        assert len({port for _, port in seen}) == 4
+        assert {address for address, _port in seen} == {"198.51.100.10"}
+        assert len({port for _address, port in seen}) == 4
 
 
 def test_without_nat_a_host_is_seen_under_its_own_public_address() -> None:
@@ -152,7 +152,7 @@ def test_two_hosts_share_the_address_of_one_router() -> None:
             mapping(Udp(lab.host(name), 4000), registry, (REGISTRY, 5001))
             for name in ("alice", "amy")
         ]
-        assert [address for address, _ in seen] == ["198.51.100.10"] * 2
+        assert [address for address, _port in seen] == ["198.51.100.10"] * 2
         assert seen[0][1] != seen[1][1]
 
 
@@ -169,7 +169,7 @@ def test_a_router_changes_its_nat_while_the_lab_is_up_and_forgets_its_mappings()
 def test_a_lossy_router_loses_about_the_percentage_of_packets_asked_for() -> None:
     with lab_with(Nat(loss=30)) as lab:
         alice, registry = Udp(lab.host("alice")), Udp(lab.registry, 5001)
-        for _ in range(200):  # as many as a socket's buffer surely holds
+        for _time in range(200):  # as many as a socket's buffer surely holds
             alice.send((REGISTRY, 5001))
         arrived = len(list(iter(registry.receive, None)))
         assert 100 < arrived < 180  # 140, and six standard deviations to either side
@@ -207,7 +207,7 @@ def punch(lab: BareLab, one: BareHost, other: BareHost) -> bool:
     a_heard = b_heard = False
     for udp in (a, b):
         udp.socket.settimeout(0.05)
-    for _ in range(3):
+    for _time in range(3):
         a.send(to_b)
         b.send(to_a)
         if source := a.source():

@@ -335,11 +335,11 @@ def test_only_who_asks_a_tunnel_address_is_answered_by_default(bed: Bed) -> None
 
 def test_a_killed_worker_is_replaced_without_a_gap(serving: Bed) -> None:
     assert serving.responder
-    for _ in range(2):
+    for _time in range(2):
         before = serving.responder.workers()
         assert len(before) == 2
         os.kill(before[0], signal.SIGKILL)
-        for _ in range(20):
+        for _time in range(20):
             assert serving.ask(instance(ALICE)).answer
         serving.until(
             lambda before=before: len(set(serving.responder.workers()) - set(before)) == 1
@@ -390,7 +390,7 @@ class CountingProxy:
     def _serve(self) -> None:
         with contextlib.suppress(OSError):
             while True:
-                connection, _ = self._server.accept()
+                connection, _client = self._server.accept()
                 with connection, contextlib.suppress(OSError):
                     self._pass_on(connection)
 
@@ -420,7 +420,7 @@ def test_defect_1_a_flood_of_queries_leaves_the_device_alone(serving: Bed) -> No
     proxy = CountingProxy(serving.host)
     queries = [
         dns.message.make_query(instance(PublicKey(os.urandom(32))), "SRV").to_wire()
-        for _ in range(100)
+        for _time in range(100)
     ]
     with serving.host.network():
         flooder = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)

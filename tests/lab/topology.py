@@ -100,7 +100,7 @@ def plan(sites: Sequence[Site]) -> list[SitePlan]:
 
 
 def _plan_site(index: int, site: Site) -> SitePlan:
-    bridge, net, _ = SITE_NETS[index % len(SITE_NETS)]
+    bridge, net, _mask = SITE_NETS[index % len(SITE_NETS)]
     last = 10 * (index + 1)
     return SitePlan(
         site=site,

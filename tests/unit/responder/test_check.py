@@ -80,6 +80,11 @@ def test_a_zone_too_long_for_old_clients_is_told(tmp_path: pathlib.Path) -> None
     assert "512 bytes" in warning
 
 
-def test_a_missing_state_directory_is_told(tmp_path: pathlib.Path) -> None:
-    (warning,) = warnings(tmp_path / "none")
+def test_a_state_directory_that_is_a_file_is_told(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "file").touch()
+    (warning,) = warnings(tmp_path / "file")
     assert "serials start from the clock" in warning
+
+
+def test_a_state_directory_that_the_unit_is_to_make_is_no_trouble(tmp_path: pathlib.Path) -> None:
+    assert list(warnings(tmp_path / "none")) == []

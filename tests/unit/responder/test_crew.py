@@ -84,7 +84,7 @@ def bed() -> t.Iterator[Bed]:
 def status(pid: int) -> dict[str, str]:
     """What /proc tells of a process's rights."""
     lines = pathlib.Path(f"/proc/{pid}/status").read_text().splitlines()
-    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    return {name: value.strip() for name, _colon, value in (line.partition(":") for line in lines)}
 
 
 def test_a_worker_has_no_capability_and_no_way_to_get_one(bed: Bed) -> None:
@@ -119,7 +119,7 @@ def test_new_versions_reach_every_worker(bed: Bed) -> None:
     for serial in range(2, 50):
         bed.crew.publish(Version(ZONE, serial, content(ALICE)))
     bed.until(lambda: bed.crew.is_current)
-    assert {bed.serial() for _ in range(50)} == {49}
+    assert {bed.serial() for _time in range(50)} == {49}
 
 
 def test_a_killed_worker_is_replaced_told_and_up_to_date(
@@ -134,7 +134,7 @@ def test_a_killed_worker_is_replaced_told_and_up_to_date(
     assert len(bed.pids) == 2
     assert len(bed.pids & first) == 1
     assert f"worker {victim} ended unasked (signal 9); starting another" in caplog.text
-    assert {bed.serial() for _ in range(50)} == {7}
+    assert {bed.serial() for _time in range(50)} == {7}
 
 
 def test_a_worker_that_dies_at_once_is_not_replaced_in_a_rush(

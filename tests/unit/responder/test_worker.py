@@ -170,7 +170,7 @@ def test_a_client_that_reads_late_gets_all_it_asked_for(bed: Bed) -> None:
         client.sendall(framed("PTR", SERVICE) * 100)
         time.sleep(0.3)
         stream = client.makefile("rb")
-        for _ in range(100):
+        for _time in range(100):
             (length,) = struct.unpack("!H", stream.read(2))
             assert len(stream.read(length)) == length > 60_000
 
@@ -193,7 +193,7 @@ def test_dripping_bytes_do_not_keep_a_connection_open(
     monkeypatch.setattr(module, "IDLE", 0.3)
     with bed.connect() as client:
         client.settimeout(0.05)
-        for _ in range(100):
+        for _time in range(100):
             client.sendall(b"\x01")
             with contextlib.suppress(socket.timeout):
                 assert is_closed(client)
@@ -206,7 +206,7 @@ def test_one_connection_too_many_closes_the_one_idle_longest(
 ) -> None:
     monkeypatch.setattr(module, "CONNECTIONS", 3)
     bed.hand(content(ALICE))
-    clients = [bed.connect() for _ in range(3)]
+    clients = [bed.connect() for _time in range(3)]
     for client in (clients[0], clients[2]):
         client.sendall(framed())
         assert receive(client).answer

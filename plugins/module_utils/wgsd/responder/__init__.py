@@ -49,7 +49,8 @@ def check(settings: ResponderSettings) -> list[str]:
                 " without EDNS"
             )
         warnings += _device_warnings(settings, zone)
-    if not settings.state_dir.is_dir():
+    # One that is not there yet is made by the unit's StateDirectory.
+    if settings.state_dir.exists() and not settings.state_dir.is_dir():
         warnings.append(
             f"state_dir {settings.state_dir} is no directory; serials start from the clock"
         )

@@ -135,7 +135,7 @@ class Worker:
 
     def _udp_handler(self, listener: Listener) -> t.Callable[[], None]:
         def handle() -> None:
-            for _ in range(BATCH):
+            for _time in range(BATCH):
                 try:
                     query, source, local, ancillary = listener.receive(RECEIVE_BYTES)
                 except OSError:
@@ -190,7 +190,7 @@ class Worker:
             self._selector.modify(connection.socket, selectors.EVENT_READ, connection)
 
     def _answer(self, connection: Connection) -> None:
-        for _ in range(BATCH):
+        for _time in range(BATCH):
             end = _query_end(connection.incoming)
             if not end or len(connection.outgoing) >= BACKLOG_BYTES:
                 return

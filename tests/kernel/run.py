@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # Copyright: (c) 2026, wgsd.mesh contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -265,5 +264,5 @@ if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1:]))
     except BedError as exc:
-        print(f"tests/kernel/run: {exc}", file=sys.stderr)
+        print(f"tests/kernel/run.py: {exc}", file=sys.stderr)
         sys.exit(2)
