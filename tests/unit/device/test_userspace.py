@@ -109,7 +109,10 @@ def device(
 
 def test_every_field_of_a_reply_is_read(folder: pathlib.Path) -> None:
     head = f"private_key={PRIVATE_HEX}\nlisten_port=51820\nfwmark=51820\n"
-    with device(folder, f"{head}{PEER}public_key={OTHER_KEY.hex()}\nerrno=0\n\n") as (backend, _requests):
+    with device(folder, f"{head}{PEER}public_key={OTHER_KEY.hex()}\nerrno=0\n\n") as (
+        backend,
+        _asked,
+    ):
         snapshot = backend.read()
     assert (snapshot.name, snapshot.listen_port, snapshot.fwmark) == ("wg0", 51820, 51820)
     assert snapshot.public_key == PublicKey.from_hex(PUBLIC_HEX)
@@ -125,13 +128,13 @@ def test_every_field_of_a_reply_is_read(folder: pathlib.Path) -> None:
 
 
 def test_a_device_without_anything_is_read(folder: pathlib.Path) -> None:
-    with device(folder, "errno=0\n\n") as (backend, _requests):
+    with device(folder, "errno=0\n\n") as (backend, _asked):
         snapshot = backend.read()
     assert (snapshot.public_key, snapshot.listen_port, snapshot.peers) == (None, 0, {})
 
 
 def test_the_public_key_of_boringtun_is_taken_as_it_is(folder: pathlib.Path) -> None:
-    with device(folder, f"own_public_key={KEY.hex()}\nerrno=0\n\n") as (backend, _requests):
+    with device(folder, f"own_public_key={KEY.hex()}\nerrno=0\n\n") as (backend, _asked):
         assert backend.read().public_key == KEY
 
 
@@ -148,7 +151,10 @@ def test_the_public_key_of_boringtun_is_taken_as_it_is(folder: pathlib.Path) -> 
 def test_endpoints_come_in_one_spelling(
     folder: pathlib.Path, text: str, endpoint: Endpoint
 ) -> None:
-    with device(folder, f"public_key={KEY.hex()}\nendpoint={text}\nerrno=0\n\n") as (backend, _requests):
+    with device(folder, f"public_key={KEY.hex()}\nendpoint={text}\nerrno=0\n\n") as (
+        backend,
+        _asked,
+    ):
         assert backend.read().peers[KEY].endpoint == endpoint
 
 
@@ -174,7 +180,10 @@ def test_endpoints_come_in_one_spelling(
 def test_a_reply_that_is_cut_off_or_garbage_names_the_socket(
     folder: pathlib.Path, reply: bytes
 ) -> None:
-    with device(folder, reply, hold=False) as (backend, _requests), pytest.raises(DeviceError) as caught:
+    with (
+        device(folder, reply, hold=False) as (backend, _asked),
+        pytest.raises(DeviceError) as caught,
+    ):
         backend.read()
     assert str(folder / "wg0.sock") in caught.value.message
     assert caught.value.remedy
@@ -182,7 +191,7 @@ def test_a_reply_that_is_cut_off_or_garbage_names_the_socket(
 
 def test_an_error_never_shows_a_secret(folder: pathlib.Path) -> None:
     reply = f"private_key={SECRET_HEX}zz\npublic_key={KEY.hex()}\n{SECRET_HEX}\nerrno=0\n\n"
-    with device(folder, reply) as (backend, _requests), pytest.raises(DeviceError) as caught:
+    with device(folder, reply) as (backend, _asked), pytest.raises(DeviceError) as caught:
         backend.read()
     assert SECRET_HEX not in str(caught.value)
     assert caught.value.__suppress_context__
@@ -191,7 +200,7 @@ def test_an_error_never_shows_a_secret(folder: pathlib.Path) -> None:
 @pytest.mark.parametrize("code", ["22", "-22"])
 def test_an_errno_is_an_error_in_words(folder: pathlib.Path, code: str) -> None:
     change = PeerChange(KEY, create=True)
-    with device(folder, f"errno={code}\n\n") as (backend, _requests):
+    with device(folder, f"errno={code}\n\n") as (backend, _asked):
         with pytest.raises(DeviceError, match=r"wg0: .*Invalid argument \(errno 22\)"):
             backend.apply([change])
         with pytest.raises(DeviceError, match="Invalid argument"):
@@ -200,13 +209,13 @@ def test_an_errno_is_an_error_in_words(folder: pathlib.Path, code: str) -> None:
 
 def test_a_device_that_says_nothing_is_given_up_in_time(folder: pathlib.Path) -> None:
     refused = pytest.raises(DeviceError, match=r"no answer within 0\.05 s")
-    with device(folder, b"", timeout=0.05) as (backend, _requests), refused as caught:
+    with device(folder, b"", timeout=0.05) as (backend, _asked), refused as caught:
         backend.read()
     assert caught.value.remedy
 
 
 def test_a_socket_file_without_a_listener_is_no_device(folder: pathlib.Path) -> None:
-    with device(folder, "errno=0\n\n") as (backend, _requests):
+    with device(folder, "errno=0\n\n") as (backend, _asked):
         assert backend.read().peers == {}
     assert (folder / "wg0.sock").exists()
     with pytest.raises(NoDeviceError, match="wg0"):
