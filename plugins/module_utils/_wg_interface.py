@@ -26,7 +26,7 @@ from ._module import command_runner
 from ._systemd import Systemd, UnitState
 from ._wg_file import InterfaceSettings, PeerSettings, WgQuickFile, masked
 from ._wg_plan import LivePlan, plan
-from ._wg_wanted import PeerEdits, Wanted, check_options, check_own, edit
+from ._wg_wanted import PeerEdits, Wanted, check_options, check_own, edit, lasting_port
 from .wgsd.device import x25519
 from .wgsd.errors import DependencyError, UsageError, WgsdError
 from .wgsd.keys import KEY_BYTES, PublicKey, decode_base64_key
@@ -160,6 +160,8 @@ class Interface:
             if not self._check_mode:
                 own_key = self._own_key(new.interface_settings())
         edits = edit(new, self._wanted)
+        if old is None and self._wanted.listen_port is None:
+            new.interface.set("ListenPort", str(lasting_port(socket.gethostname(), self._name)))
         check_own(new, own_key)
         return Outcome(before, old, new, own_key, edits)
 

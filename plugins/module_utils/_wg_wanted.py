@@ -10,6 +10,7 @@ Private to this collection.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import ipaddress
 import re
 import typing as t
@@ -24,6 +25,8 @@ from .wgsd.names import check_label
 T = t.TypeVar("T")
 #: The least that IPv6 needs is 1280; IPv4 alone works down to 576.
 MTU_MIN, MTU_MAX = 576, 65535
+#: Above Linux's usual net.ipv4.ip_local_port_range.
+LASTING_PORTS = range(61000, PORT_MAX + 1)
 #: What wg-quick takes as an interface name, from its own check.
 _QUICK_NAME = re.compile(r"[a-zA-Z0-9_=+.-]{1,15}")
 
@@ -122,6 +125,21 @@ def edit(file: WgQuickFile, wanted: Wanted) -> PeerEdits:
         _edit_peers(file, wanted.peers, edits)
     _refuse_shared_ips(file.peers().values())
     return edits
+
+
+def lasting_port(host: str, interface: str) -> int:
+    """Return a UDP port for a new interface that was not given one.
+
+    WireGuard would take another port at each start, and a host that boots again would have lost the
+    holes in other hosts' NATs that were made for its old one. The port lies above those that Linux
+    hands out, and hosts behind one NAT hardly ever get the same.
+
+    Args:
+        host: The name of this host.
+        interface: The name of the interface.
+    """
+    digest = hashlib.sha256(f"{host}/{interface}".encode()).digest()
+    return LASTING_PORTS[int.from_bytes(digest[:8], "big") % len(LASTING_PORTS)]
 
 
 def check_own(file: WgQuickFile, own_key: PublicKey | None) -> None:

@@ -51,7 +51,8 @@ options:
   listen_port:
     description:
       - UDP port to listen on, 1 to 65535.
-      - Left as it is if omitted. Without any, WireGuard takes a random port at each start.
+      - Left as it is if omitted. A new file then gets a port from 61000 on, made from the names of
+        the host and the interface. A host that boots again keeps its holes in other hosts' NATs.
     type: int
   mtu:
     description:

@@ -101,7 +101,16 @@ def test_a_reinstalled_host_takes_the_place_of_its_old_key(mesh: Site) -> None:
         assert len(peers) == 2, f"{host.name} has the peers {peers}"
 
 
-def wait_for_ping(site: Site, host: str, address: str) -> None:
-    """Return once an address of the tunnel answers; fail after half a minute."""
+def test_a_host_that_boots_again_is_reached_directly_at_once(mesh: Site) -> None:
+    wait_for_ping(mesh, "alice", "10.0.0.2")
+    bob = mesh.lab.host("bob")
+    bob.kill()
+    bob.start()
+    # Far less than it takes Alice to notice that her old session with him is dead.
+    wait_for_ping(mesh, "bob", "10.0.0.1", patience=10)
+
+
+def wait_for_ping(site: Site, host: str, address: str, patience: float = 30) -> None:
+    """Return once an address of the tunnel answers; fail after *patience* seconds."""
     script = f"until ping -c 1 -W 1 {address}; do :; done"
-    site.lab.host(host).run(["sh", "-c", script], timeout=30)
+    site.lab.host(host).run(["sh", "-c", script], timeout=patience)

@@ -18,6 +18,7 @@ from ansible_collections.wgsd.mesh.plugins.module_utils._wg_wanted import (
     check_options,
     check_own,
     edit,
+    lasting_port,
 )
 from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.errors import UsageError
 from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.keys import PublicKey
@@ -184,3 +185,10 @@ def test_refuses_this_host_itself_as_a_peer_by_key_and_by_address():
         check_own(file, key(1))
     with pytest.raises(UsageError, match=r"bob has this host's own tunnel address 10.0.0.2/32"):
         check_own(file, key(9))
+
+
+def test_a_new_interface_has_a_port_of_its_own_that_stays_the_same() -> None:
+    ports = {lasting_port(host, name) for host in ("alice", "bob") for name in ("wg0", "wg1")}
+    assert len(ports) == 4
+    assert ports == {lasting_port(h, name) for h in ("alice", "bob") for name in ("wg0", "wg1")}
+    assert all(61000 <= port <= 65535 for port in ports)
