@@ -231,6 +231,14 @@ def test_the_pace_is_quick_after_a_change_then_slower_and_slowest_when_all_is_di
     assert quiet[-1] == pace.QUIET_INTERVAL
 
 
+def test_the_clients_of_a_large_mesh_together_load_the_registry_no_more_than_of_a_small_one():
+    clock = pace.Pace(jitter=lambda: 0.0)
+    many = [State.UNKNOWN] * 1000
+    assert clock.after_look(many, False, 0.0, True) == 1000 / pace.BUSY_LOAD
+    late = [clock.after_look(many, False, pace.BUSY_FOR + n, True) for n in range(40)]
+    assert late[-1] == 1000 / pace.WAITING_LOAD
+
+
 def test_a_server_that_a_look_costs_much_is_not_asked_in_a_hurry():
     clock = pace.Pace(jitter=lambda: 0.0)
     pauses = [clock.after_look([State.UNKNOWN], False, n / 10, False) for n in range(40)]

@@ -14,11 +14,17 @@ from ..plan import State
 #: Seconds between two looks while something has just changed: a fraction of what a handshake
 #: through two NATs takes, so that both ends act within one such interval of each other.
 BUSY_INTERVAL = 0.04
+#: Queries a second that the clients of a mesh may make in all while something has just changed.
+#: Each counts its own peers for the others and looks the more rarely the more there are.
+BUSY_LOAD = 2000
 #: How long, in seconds, a change keeps the agent looking that often.
 BUSY_FOR = 15.0
 #: Seconds between two looks while a peer is still to be connected: bounds how long a peer that
 #: comes up after hours waits for us.
 WAITING_INTERVAL = 0.5
+#: Queries a second that the clients of a mesh may make in all while a peer is missing, which in a
+#: large mesh is always.
+WAITING_LOAD = 200
 #: The same for a server without serials, where a look costs a query for every missing peer and
 #: each of those may cost the server a dump of its device.
 NO_SERIAL_WAITING_INTERVAL = 2.0
@@ -59,9 +65,9 @@ class Pace:
         elif not has_serial:
             longest = NO_SERIAL_WAITING_INTERVAL
         elif now < self._busy_until:
-            return BUSY_INTERVAL
+            return max(BUSY_INTERVAL, len(states) / BUSY_LOAD)
         else:
-            longest = WAITING_INTERVAL
+            longest = max(WAITING_INTERVAL, len(states) / WAITING_LOAD)
         return self._grow(longest)
 
     def after_fault(self) -> float:
