@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import pathlib
+import shutil
 import signal
 import socket
 import statistics
@@ -50,15 +51,17 @@ class Responder:
 
     def __init__(self, host: BareHost, folder: pathlib.Path, python: str, **settings: t.Any):
         zone = {"zone": ZONE, "device": "wg0", **settings.pop("zone", {})}
+        python_path = settings.pop("python_path", [])
         config = folder / "responder.yml"
         config.write_text(json.dumps({"zones": [zone], "state_dir": str(folder), **settings}))
+        path = [*python_path, str(ENGINE)]
         self._log = folder / "log"
         self._manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._manager.bind(str(folder / "notify"))
         self._manager.settimeout(10)
         environment = {
             **os.environ,
-            "PYTHONPATH": str(ENGINE),
+            "PYTHONPATH": os.pathsep.join(path),
             "NOTIFY_SOCKET": str(folder / "notify"),
         }
         with self._log.open("wb") as log:
@@ -107,7 +110,7 @@ class Bed:
 
     def __init__(self, lab: BareLab, folder: pathlib.Path, python: str) -> None:
         self.host = lab.registry
-        self._python = python
+        self.python = python
         self._folder = folder
         self._key = generate_key()
         self._number = 0
@@ -132,7 +135,7 @@ class Bed:
         self._number += 1
         folder = self._folder / str(self._number)
         folder.mkdir()
-        self.responder = Responder(self.host, folder, self._python, **settings)
+        self.responder = Responder(self.host, folder, self.python, **settings)
         assert self.responder.told()["READY"] == "1", self.responder.log
         return self.responder
 
@@ -298,6 +301,23 @@ def test_a_device_that_goes_and_comes_back_is_served_all_the_while(bed: Bed) -> 
     bed.set(ALICE, "endpoint", "198.51.100.1:777")
     bed.until(lambda: bed.port_of(ALICE) == 777)
     assert responder.log.count("last endpoints are served") == 1
+
+
+def test_workers_need_no_library_file_that_root_alone_can_read(
+    bed: Bed, tmp_path: pathlib.Path
+) -> None:
+    private = tmp_path / "private"
+    private.mkdir(mode=0o700)
+    where = [bed.python, "-c", "import dns; print(dns.__path__[0])"]
+    dnspython = subprocess.run(where, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+    shutil.copytree(dnspython, private / "dns")
+    bed.start_device()
+    responder = bed.start(python_path=[str(private)])
+    for rdtype in ("SRV", "TXT", "A"):
+        name = f"{ALICE.label}.{SERVICE}"
+        assert bed.ask(name, rdtype).answer, responder.log
+    assert bed.ask(ZONE, "SOA").answer
+    assert bed.ask(SERVICE, "PTR").answer
 
 
 def test_it_can_be_started_before_its_device(bed: Bed) -> None:

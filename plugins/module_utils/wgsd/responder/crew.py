@@ -20,7 +20,7 @@ from ..config import ZoneSettings
 from ..zone.version import Version
 from . import frames, privileges
 from .sockets import Listener
-from .worker import Worker
+from .worker import Worker, load_record_types
 
 log = logging.getLogger(__name__)
 
@@ -212,6 +212,7 @@ def _be_a_worker(
         for listener in listeners:
             keep |= {listener.udp.fileno(), listener.tcp.fileno()}
         _let_go_of_files(keep)
+        load_record_types()
         privileges.drop()
         Worker(control, listeners, zones, versions).run()
         code = 0

@@ -19,7 +19,7 @@ import typing as t
 from ..config import ZoneSettings
 from ..thirdparty import dns
 from ..zone.answers import Context, Served, respond
-from ..zone.records import build
+from ..zone.records import CLASS_IN, RECORD_TYPES, build
 from ..zone.version import Version
 from . import frames
 from .sockets import Listener
@@ -216,6 +216,15 @@ class Worker:
         self._selector.unregister(connection.socket)
         with contextlib.suppress(OSError):
             connection.socket.close()
+
+
+def load_record_types() -> None:
+    """Load what dnspython loads at a type's first use: later its files may be out of reach.
+
+    A worker has no rights, and the libraries may lie where root alone can read.
+    """
+    for rdtype in RECORD_TYPES:
+        dns.rdata.get_rdata_class(CLASS_IN, rdtype)  # type: ignore[no-untyped-call]
 
 
 def _query_end(incoming: bytearray) -> int:

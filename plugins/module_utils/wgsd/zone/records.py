@@ -23,6 +23,7 @@ if t.TYPE_CHECKING:
 
 # Record types by number, so that this module can be imported without dnspython.
 A, NS, CNAME, SOA, PTR, TXT, AAAA, SRV = 1, 2, 5, 6, 12, 16, 28, 33
+RECORD_TYPES = (A, NS, CNAME, SOA, PTR, TXT, AAAA, SRV)
 CLASS_IN = 1
 NAME_SERVER = b"ns1"
 
