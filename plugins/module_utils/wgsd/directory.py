@@ -88,16 +88,19 @@ class Directory:
         """
         return asyncio.run(self._browse())
 
-    def serial(self) -> ZoneVersion | None:
+    def serial(self, timeout: float | None = None) -> ZoneVersion | None:
         """Return the version of the zone, None if the server keeps no SOA at its apex.
+
+        Args:
+            timeout: Seconds for each try, if not the usual ones.
 
         Raises:
             ServerError: no server answered.
         """
-        return asyncio.run(self._serial())
+        return asyncio.run(self._serial(timeout))
 
-    async def _serial(self) -> ZoneVersion | None:
-        answer = await self._ask(self.zone, "SOA")
+    async def _serial(self, timeout: float | None) -> ZoneVersion | None:
+        answer = await self._ask(self.zone, "SOA", timeout)
         for rdata in answer.find(dns.name.from_text(self.zone), "SOA"):
             return ZoneVersion(answer.server, rdata.serial)
         return None
@@ -178,7 +181,7 @@ class Directory:
         texts = answer.find(name, "TXT") or (await self._ask(str(name), "TXT")).find(name, "TXT")
         return parse_txt(texts[0].strings) if texts else None
 
-    async def _ask(self, name: str, rdtype: str) -> Answer:
+    async def _ask(self, name: str, rdtype: str, timeout: float | None = None) -> Answer:
         """Ask the servers in turn until one gives an answer that can be used.
 
         Raises:
@@ -193,15 +196,18 @@ class Directory:
                 if server in unfit:
                     continue
                 try:
-                    return Answer(server, await self._exchange(server, query))
+                    response = await self._exchange(server, query, timeout or self._timeout)
+                    return Answer(server, response)
                 except NoAnswerError as exc:
                     silent[server] = exc
                 except ServerError as exc:
                     unfit[server] = exc
         raise next(iter([*unfit.values(), *silent.values()]))
 
-    async def _exchange(self, server: Endpoint, query: dns.message.Message) -> dns.message.Message:
-        where: dict[str, t.Any] = {"port": server.port, "timeout": self._timeout}
+    async def _exchange(
+        self, server: Endpoint, query: dns.message.Message, timeout: float
+    ) -> dns.message.Message:
+        where: dict[str, t.Any] = {"port": server.port, "timeout": timeout}
         question = f"{server}: {query.question[0].to_text()}"
         try:
             if self._tcp:
@@ -212,7 +218,7 @@ class Directory:
                 )
         except dns.exception.Timeout:
             raise NoAnswerError(
-                f"{question}: no answer within {self._timeout:g} s",
+                f"{question}: no answer within {timeout:g} s",
                 "check the tunnel to the registry and that its responder runs",
             ) from None
         except (OSError, EOFError) as exc:

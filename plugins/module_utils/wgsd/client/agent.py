@@ -20,7 +20,7 @@ from ..device.base import Backend
 from ..directory import Directory, ZoneVersion
 from ..errors import DeviceError, ServerError
 from ..keys import PublicKey
-from ..model import Device, PeerRecord
+from ..model import Device, Peer, PeerRecord
 from ..plan import (
     EMPTY_HISTORY,
     Decision,
@@ -28,6 +28,7 @@ from ..plan import (
     Policy,
     State,
     decide,
+    has_session,
     holders,
     managed,
     remember,
@@ -42,6 +43,9 @@ log = logging.getLogger("wgsd.client")
 RECORD_MAX_AGE = 60.0
 #: Seconds between two looks at the registry's handshake while the registry is out of reach.
 WATCH_INTERVAL = 0.05
+#: Seconds to wait for an answer while there is no tunnel to the registry. The query makes WireGuard
+#: ask for one, and the device shows when it is there.
+NO_TUNNEL_TIMEOUT = 0.1
 
 
 class ReadableDirectory(t.Protocol):
@@ -52,8 +56,8 @@ class ReadableDirectory(t.Protocol):
     def lookup(self, keys: t.Iterable[PublicKey]) -> dict[PublicKey, PeerRecord | None]:
         """Look up peers by SRV."""
 
-    def serial(self) -> ZoneVersion | None:
-        """Return the version of the zone."""
+    def serial(self, timeout: float | None = None) -> ZoneVersion | None:
+        """Return the version of the zone; *timeout* in seconds, if not the usual one."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,6 +89,7 @@ class Agent:
         self._clock = clock
         self._addresses = [server.address for server in settings.registries]
         self._backend: Backend | None = None
+        self._registries: list[Peer] = []
         self._version: ZoneVersion | None = None
         self._records: dict[PublicKey, PeerRecord | None] = {}
         self._asked: dict[PublicKey, float] = {}
@@ -112,20 +117,24 @@ class Agent:
             self.close()
             raise
 
-    def registry_handshakes(self) -> tuple[float, ...]:
-        """Return when the peers that hold the servers' addresses had their last handshake.
+    def registry_is_new(self) -> bool:
+        """Whether the registry's peer entries show another handshake than at the last look.
 
-        Empty while the device is out of reach: whoever waits for it will see it change.
+        False while the device is out of reach.
         """
+        before = [peer.last_handshake for peer in self._registries]
         try:
             if self._backend is None:
                 self._backend = self._opener(self._settings.interface)
-            device = self._backend.read()
+            self._note_registries(self._backend.read())
         except DeviceError:
             self.close()
-            return ()
-        held = holders(device, self._addresses)
-        return tuple(device.peers[key].last_handshake for key in sorted(held))
+            return False
+        return [peer.last_handshake for peer in self._registries] != before
+
+    def _note_registries(self, device: Device) -> None:
+        held = sorted(holders(device, self._addresses))
+        self._registries = [device.peers[key] for key in held]
 
     def close(self) -> None:
         """Close the device."""
@@ -135,6 +144,7 @@ class Agent:
 
     def _look(self, backend: Backend) -> Look:
         device = backend.read()
+        self._note_registries(device)
         asked = self._refresh(device)
         now, decisions = self._decide(device)
         if asked and any(decision.change for decision in decisions):
@@ -169,7 +179,9 @@ class Agent:
         ]
         if not wanted:
             return False
-        version = self._directory.serial()
+        tunnels = [has_session(peer, now) for peer in self._registries]
+        no_tunnel = bool(tunnels) and not any(tunnels)
+        version = self._directory.serial(NO_TUNNEL_TIMEOUT if no_tunnel else None)
         if version is None or version != self._version:
             self._asked.clear()
         self._version = version
@@ -241,11 +253,10 @@ def run(settings: ClientSettings) -> int:
 
 
 def _wait_for_registry(agent: Agent, stop: threading.Event, pause: float) -> None:
-    """Wait for *pause* seconds, or until the registry's peer entry shows a new handshake."""
-    before = agent.registry_handshakes()
+    """Wait for *pause* seconds, or until the device shows a new handshake with the registry."""
     until = time.monotonic() + pause
-    while not stop.wait(min(WATCH_INTERVAL, max(0.0, until - time.monotonic()))):
-        if time.monotonic() >= until or agent.registry_handshakes() != before:
+    while not agent.registry_is_new() and time.monotonic() < until:
+        if stop.wait(min(WATCH_INTERVAL, max(0.0, until - time.monotonic()))):
             return
 
 
