@@ -219,7 +219,7 @@ def test_without_a_tunnel_to_the_registry_nobody_waits_long_for_its_answer(world
 
 def test_a_state_is_logged_when_it_changes_and_only_then(world, caplog):
     caplog.set_level("INFO")
-    world.directory.records = {BOB: PeerRecord(BOB, HOME)}
+    world.directory.records = {BOB: PeerRecord(BOB, HOME, name="bob")}
     for _number in range(5):
         world.agent.look()
     world.device.handshake(BOB, world.now)
@@ -227,7 +227,7 @@ def test_a_state_is_logged_when_it_changes_and_only_then(world, caplog):
         world.agent.look()
     lines = [record.getMessage() for record in caplog.records]
     assert len(lines) == 3
-    assert f"peer {BOB}: known: no session; set {HOME}" in lines[0]
+    assert f"peer bob ({BOB}): known: no session; set {HOME}" in lines[0]
     assert "known -> punching" in lines[1]
     assert "punching -> direct: the tunnel lives" in lines[2]
 

@@ -205,7 +205,7 @@ class Agent:
                 self._failures.pop(key, None)
             else:
                 if self._failures.get(key) != failure:
-                    log.warning("peer %s: %s", key, failure)
+                    log.warning("peer %s: %s", self._title(key), failure)
                 self._failures[key] = failure
 
     def _log(self, decisions: t.Sequence[Decision]) -> None:
@@ -214,8 +214,14 @@ class Agent:
             if decision.change or before is not decision.state:
                 was = f"{before.value} -> " if before and before is not decision.state else ""
                 state = f"{was}{decision.state.value}"
-                log.info("peer %s: %s: %s", decision.public_key, state, decision.reason)
+                title = self._title(decision.public_key)
+                log.info("peer %s: %s: %s", title, state, decision.reason)
             self._states[decision.public_key] = decision.state
+
+    def _title(self, key: PublicKey) -> str:
+        """Return how messages call a peer: by its name too, if the directory has told it."""
+        record = self._records.get(key)
+        return f"{record.name} ({key})" if record and record.name else str(key)
 
 
 def run(settings: ClientSettings) -> int:
