@@ -204,7 +204,7 @@ class _Host:
 
         Check mode only reads it: interface and libraries may be part of what is predicted.
         """
-        with tempfile.TemporaryDirectory(dir=self._module.tmpdir) as folder:
+        with tempfile.TemporaryDirectory(prefix="wgsd-") as folder:
             config_path = pathlib.Path(folder, self._service.config_path.name)
             config_path.write_bytes(config)
             try:
