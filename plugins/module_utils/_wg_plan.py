@@ -17,7 +17,7 @@ import typing as t
 from ._wg_file import Address, InterfaceSettings, PeerSettings
 from .wgsd.errors import UsageError
 from .wgsd.keys import KEY_BYTES, PublicKey, decode_base64_key
-from .wgsd.model import Device, Endpoint, Peer, PeerChange
+from .wgsd.model import Device, Endpoint, PeerChange
 from .wgsd.plan import has_session
 
 NO_PRESHARED_KEY = bytes(KEY_BYTES)
@@ -246,7 +246,7 @@ class _Planner:
             endpoint = self._endpoint(peer, live.endpoint, resolver)
             if endpoint:
                 self._say(peer, f"endpoint {endpoint} instead of {live.endpoint}")
-                return _anew(live, changes, endpoint)
+                return PeerChange.anew(live, endpoint, **changes)
         return PeerChange(peer.public_key, **changes) if changes else None
 
     def _endpoint(
@@ -343,17 +343,6 @@ class _Covers:
                 if (version, length, address >> spare << spare) in self._blocks:
                     return True
         return False
-
-
-def _anew(live: Peer, changes: t.Mapping[str, t.Any], endpoint: Endpoint) -> PeerChange:
-    """Remove and add a peer that has no session: the only way to an initiation at once."""
-    whole: dict[str, t.Any] = {
-        "allowed_ips": live.allowed_ips,
-        "persistent_keepalive": live.persistent_keepalive,
-        "preshared_key": live.preshared_key,
-        **changes,
-    }
-    return PeerChange(live.public_key, endpoint=endpoint, fresh=True, create=True, **whole)
 
 
 def table_number(text: str | None) -> int | None:

@@ -168,6 +168,26 @@ class PeerChange:
     fresh: bool = False
     create: bool = False
 
+    @classmethod
+    def anew(cls, peer: Peer, endpoint: Endpoint, **changes: t.Any) -> PeerChange:
+        """Make the change that removes *peer* and adds it again with all it has.
+
+        Only for a peer without a session: its session would end. It is the only way to an
+        initiation at once.
+
+        Args:
+            peer: As the device has it.
+            endpoint: Its new endpoint.
+            changes: Other fields that are to differ from what the device has.
+        """
+        whole: dict[str, t.Any] = {
+            "allowed_ips": peer.allowed_ips,
+            "persistent_keepalive": peer.persistent_keepalive,
+            "preshared_key": peer.preshared_key,
+            **changes,
+        }
+        return cls(peer.public_key, endpoint=endpoint, fresh=True, create=True, **whole)
+
 
 @dataclasses.dataclass(frozen=True)
 class PeerRecord:

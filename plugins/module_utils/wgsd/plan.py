@@ -206,15 +206,7 @@ def _move(peer: Peer, target: Endpoint, state: State, reason: str) -> Decision:
 
 
 def _fresh(peer: Peer, target: Endpoint, keepalive: int, state: State, reason: str) -> Decision:
-    change = PeerChange(
-        peer.public_key,
-        endpoint=target,
-        persistent_keepalive=keepalive,
-        allowed_ips=peer.allowed_ips,
-        preshared_key=peer.preshared_key,
-        fresh=True,
-        create=True,
-    )
+    change = PeerChange.anew(peer, target, persistent_keepalive=keepalive)
     return Decision(peer.public_key, state, change, reason, peer.endpoint, target)
 
 

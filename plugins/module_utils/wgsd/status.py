@@ -12,7 +12,6 @@ import typing as t
 
 from . import table
 from .device import open_device
-from .keys import PublicKey
 from .model import Peer
 from .plan import State, has_session
 
@@ -83,7 +82,7 @@ def _peer(peer: Peer, reported: dict[str, str | None] | None, now: float) -> dic
 
 def render(status: dict[str, t.Any]) -> str:
     """Return `collect`'s result as a table."""
-    key = PublicKey.from_base64(status["public_key"]).base64 if status["public_key"] else "no key"
+    key = status["public_key"] or "no key"
     agent = "agent runs" if status["agent"] else "no agent has reported"
     head = f"{status['interface']} ({status['backend']}), {key}, {agent}"
     rows = [

@@ -89,7 +89,7 @@ class Agent:
         self._clock = clock
         self._addresses = [server.address for server in settings.registries]
         self._backend: Backend | None = None
-        self._registries: list[Peer] = []
+        self._registries: dict[PublicKey, Peer] = {}
         self._version: ZoneVersion | None = None
         self._records: dict[PublicKey, PeerRecord | None] = {}
         self._asked: dict[PublicKey, float] = {}
@@ -109,10 +109,8 @@ class Agent:
             DeviceError: the device is out of reach.
             ServerError: the directory is out of reach. Nothing was changed.
         """
-        if self._backend is None:
-            self._backend = self._opener(self._settings.interface)
         try:
-            return self._look(self._backend)
+            return self._look(self._opened())
         except DeviceError:
             self.close()
             raise
@@ -122,19 +120,27 @@ class Agent:
 
         False while the device is out of reach.
         """
-        before = [peer.last_handshake for peer in self._registries]
+        before = self._registry_handshakes()
         try:
-            if self._backend is None:
-                self._backend = self._opener(self._settings.interface)
-            self._note_registries(self._backend.read())
+            self._read(self._opened())
         except DeviceError:
             self.close()
             return False
-        return [peer.last_handshake for peer in self._registries] != before
+        return self._registry_handshakes() != before
 
-    def _note_registries(self, device: Device) -> None:
-        held = sorted(holders(device, self._addresses))
-        self._registries = [device.peers[key] for key in held]
+    def _registry_handshakes(self) -> dict[PublicKey, float]:
+        return {key: peer.last_handshake for key, peer in self._registries.items()}
+
+    def _opened(self) -> Backend:
+        if self._backend is None:
+            self._backend = self._opener(self._settings.interface)
+        return self._backend
+
+    def _read(self, backend: Backend) -> Device:
+        """Take a snapshot and find the registry's peers in it, once for all that need them."""
+        device = backend.read()
+        self._registries = {key: device.peers[key] for key in holders(device, self._addresses)}
+        return device
 
     def close(self) -> None:
         """Close the device."""
@@ -143,14 +149,13 @@ class Agent:
             self._backend = None
 
     def _look(self, backend: Backend) -> Look:
-        device = backend.read()
-        self._note_registries(device)
+        device = self._read(backend)
         asked = self._refresh(device)
         now, decisions = self._decide(device)
         if asked and any(decision.change for decision in decisions):
             # The directory took its time, and a tunnel that came up meanwhile must not be started
             # over: what the device says now decides.
-            device = backend.read()
+            device = self._read(backend)
             now, decisions = self._decide(device)
         changes = [decision.change for decision in decisions if decision.change]
         if changes:
@@ -161,17 +166,15 @@ class Agent:
 
     def _decide(self, device: Device) -> tuple[float, list[Decision]]:
         now = self._clock()
-        return now, decide(device, self._records, self._history, now, self._policy(device))
+        return now, decide(device, self._records, self._history, now, self._policy())
 
-    def _policy(self, device: Device) -> Policy:
-        return Policy(
-            keepalive=self._settings.keepalive, protected=holders(device, self._addresses)
-        )
+    def _policy(self) -> Policy:
+        return Policy(keepalive=self._settings.keepalive, protected=frozenset(self._registries))
 
     def _refresh(self, device: Device) -> bool:
         """Ask for what could change a decision; return whether anything was asked."""
         now = self._clock()
-        policy = self._policy(device)
+        policy = self._policy()
         wanted = [
             peer.public_key
             for peer in managed(device, policy)
@@ -179,7 +182,7 @@ class Agent:
         ]
         if not wanted:
             return False
-        tunnels = [has_session(peer, now) for peer in self._registries]
+        tunnels = [has_session(peer, now) for peer in self._registries.values()]
         no_tunnel = bool(tunnels) and not any(tunnels)
         version = self._directory.serial(NO_TUNNEL_TIMEOUT if no_tunnel else None)
         if version is None or version != self._version:

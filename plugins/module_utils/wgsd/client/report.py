@@ -32,25 +32,24 @@ class Report:
     def __init__(self, settings: ClientSettings) -> None:
         self._settings = settings
         self._path = report_path(settings.interface)
-        self._peers: dict[str, dict[str, str | None]] = {}
-        self._written: object = None
+        self._peers: dict[str, dict[str, str | None]] | None = None
 
     def publish(self, decisions: t.Sequence[Decision]) -> None:
         """Take the decisions of one look; a file that cannot be written is logged, no more."""
+        before = self._peers or {}
         peers: dict[str, dict[str, str | None]] = {}
         for decision in decisions:
             key = decision.public_key.base64
-            entry = dict(self._peers.get(key, {"endpoint_set": None, "reason": None}))
+            entry = dict(before.get(key, {"endpoint_set": None, "reason": None}))
             entry["state"] = decision.state.value
             if decision.change:
                 entry["endpoint_set"] = str(decision.after)
                 entry["reason"] = decision.reason
             peers[key] = entry
+        if peers == self._peers:
+            return
         self._peers = peers
         states = [decision.state for decision in decisions]
-        if peers == self._written:
-            return
-        self._written = peers
         systemd.notify(f"STATUS={states.count(State.DIRECT)} of {len(states)} peers direct")
         self._write(json.dumps({"zone": self._settings.zone, "peers": peers}, indent=1))
 
