@@ -47,10 +47,12 @@ def check_zone(zone: str) -> str:
     if labels == [""]:
         raise UsageError("the zone is the DNS root", "give a domain name such as mesh.example.com.")
     for label in labels:
-        if not label or len(label) > 63 or not label.isascii() or not label.isprintable():
-            raise UsageError(f"{zone!r} is not a domain name: bad label {label!r}")
-        if not all(c.isalnum() or c in "-_" for c in label):
-            raise UsageError(f"{zone!r} is not a domain name: bad label {label!r}")
+        good = 0 < len(label) <= 63 and label.isascii()
+        if not good or not all(c.isalnum() or c in "-_" for c in label):
+            raise UsageError(
+                f"{zone!r} is not a domain name: bad label {label!r}",
+                "write 1 to 63 letters, digits and hyphens between the dots",
+            )
     longest = 57 + 1 + len(service_name(name))
     if longest > 255:
         raise UsageError(
