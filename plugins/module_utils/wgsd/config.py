@@ -18,6 +18,7 @@ from .thirdparty import yaml
 
 DNS_PORT = 53
 DEFAULT_KEEPALIVE = 25
+DEFAULT_RATE_LIMIT = 50
 DEFAULT_STATE_DIR = pathlib.Path("/var/lib/wgsd")
 #: IFNAMSIZ - 1: the longest interface name that Linux takes.
 INTERFACE_NAME_MAX = 15
@@ -39,6 +40,33 @@ class SelfSettings:
 
 
 @dataclasses.dataclass(frozen=True)
+class TsigKey:
+    """A shared secret (RFC 8945); the secret is never printed.
+
+    Attributes:
+        name: Absolute, lower case.
+        algorithm: Such as ``hmac-sha256``.
+    """
+
+    name: str
+    algorithm: str
+    secret: bytes = dataclasses.field(repr=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class Access:
+    """Who may do something: whoever asks from one of the networks or signs with one of the keys.
+
+    Attributes:
+        networks: CIDR blocks.
+        keys: Names of TSIG keys, absolute and lower case.
+    """
+
+    networks: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
 class ZoneSettings:
     """One zone and the device that it describes.
 
@@ -46,16 +74,16 @@ class ZoneSettings:
         zone: Absolute, lower case.
         own: How the registry itself is served; None for not at all.
         names: Friendly names of keys, lower case.
-        allow_query: CIDR blocks; None for whoever reaches a tunnel address.
-        allow_transfer: CIDR blocks; None for whoever reaches a tunnel address.
+        allow_query: None for whoever comes in through the device, to one of its addresses.
+        allow_transfer: The same.
     """
 
     zone: str
     device: str
     own: SelfSettings | None = None
     names: t.Mapping[PublicKey, str] = dataclasses.field(default_factory=dict)
-    allow_query: tuple[str, ...] | None = None
-    allow_transfer: tuple[str, ...] | None = None
+    allow_query: Access | None = None
+    allow_transfer: Access | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,10 +93,18 @@ class ResponderSettings:
     Attributes:
         listen: Addresses to serve on; empty for port 53 on the zones' tunnel addresses. The
             unspecified address stands for all.
+        workers: Processes that answer.
+        metrics: Where to serve metrics over HTTP; None for nowhere.
+        keys: TSIG keys by name.
+        rate_limit: UDP responses a second to one network outside the tunnel; 0 for any number.
     """
 
     zones: tuple[ZoneSettings, ...]
     listen: tuple[Endpoint, ...] = ()
+    workers: int = 1
+    metrics: Endpoint | None = None
+    keys: t.Mapping[str, TsigKey] = dataclasses.field(default_factory=dict)
+    rate_limit: int = DEFAULT_RATE_LIMIT
     state_dir: pathlib.Path = DEFAULT_STATE_DIR
 
 

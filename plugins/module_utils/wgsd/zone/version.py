@@ -40,11 +40,55 @@ class Content:
 
     Attributes:
         addresses: The registry's tunnel addresses: its name server's, and where it may be asked.
-        instances: In the order of their labels (RFC 4034 section 6.1).
+        instances: By public key, in no particular order.
     """
 
     addresses: tuple[str, ...]
-    instances: tuple[Instance, ...]
+    instances: t.Mapping[PublicKey, Instance]
+
+
+@dataclasses.dataclass(frozen=True)
+class Delta:
+    """The step of a zone to its next serial: what processes hand to one another.
+
+    Attributes:
+        addresses: All of them, as in `Content`; None: nothing is known of the zone (any more).
+        changed: Instances that are new or not as they were.
+        removed: Keys whose instances are gone.
+        whole: Whatever was known before is to be forgotten, so *changed* has all there is.
+    """
+
+    zone: str
+    serial: int
+    addresses: tuple[str, ...] | None
+    changed: tuple[Instance, ...] = ()
+    removed: tuple[PublicKey, ...] = ()
+    whole: bool = False
+
+    def encode(self) -> bytes:
+        """Return the delta in the form that `decode` reads."""
+        changed = [
+            (i.public_key.base64, i.address, i.port, i.allowed_ips, i.name) for i in self.changed
+        ]
+        removed = [key.base64 for key in self.removed]
+        fields = (self.zone, self.serial, self.addresses, changed, removed, self.whole)
+        return json.dumps(fields).encode()
+
+    @classmethod
+    def decode(cls, encoded: bytes) -> Delta:
+        """Read what `encode` wrote in the same program; nothing else is expected here."""
+        zone, serial, addresses, changed, removed, whole = json.loads(encoded)
+        return cls(
+            zone,
+            serial,
+            None if addresses is None else tuple(addresses),
+            tuple(
+                Instance(PublicKey.from_base64(key), address, port, tuple(allowed_ips), name)
+                for key, address, port, allowed_ips, name in changed
+            ),
+            tuple(PublicKey.from_base64(key) for key in removed),
+            whole,
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,33 +97,45 @@ class Version:
 
     zone: str
     serial: int
-    content: Content | None
+    content: Content | None = None
 
-    def encode(self) -> bytes:
-        """Return the version in the form that `decode` reads."""
-        fields: dict[str, object] = {"zone": self.zone, "serial": self.serial}
-        if self.content is not None:
-            fields["addresses"] = self.content.addresses
-            fields["instances"] = [
-                (i.public_key.base64, i.address, i.port, i.allowed_ips, i.name)
-                for i in self.content.instances
-            ]
-        return json.dumps(fields).encode()
+    def after(self, delta: Delta) -> Version:
+        """Return the version that *delta* leads to from this one."""
+        if delta.addresses is None:
+            return Version(self.zone, delta.serial, None)
+        instances: dict[PublicKey, Instance] = {}
+        if self.content is not None and not delta.whole:
+            instances.update(self.content.instances)
+        for key in delta.removed:
+            instances.pop(key, None)
+        for instance in delta.changed:
+            instances[instance.public_key] = instance
+        return Version(self.zone, delta.serial, Content(delta.addresses, instances))
 
-    @classmethod
-    def decode(cls, encoded: bytes) -> Version:
-        """Read what `encode` wrote in the same program; nothing else is expected here."""
-        fields = json.loads(encoded)
-        content = None
-        if "instances" in fields:
-            content = Content(
-                addresses=tuple(fields["addresses"]),
-                instances=tuple(
-                    Instance(PublicKey.from_base64(key), address, port, tuple(allowed_ips), name)
-                    for key, address, port, allowed_ips, name in fields["instances"]
-                ),
-            )
-        return cls(fields["zone"], fields["serial"], content)
+    def delta_to(self, serial: int, content: Content | None) -> Delta | None:
+        """Return the delta to *content* under the number *serial*; None if nothing differs."""
+        before = self.content
+        if content == before:
+            return None
+        if content is None:
+            return Delta(self.zone, serial, None)
+        if before is None:
+            changed = tuple(content.instances.values())
+            return Delta(self.zone, serial, content.addresses, changed, whole=True)
+        return Delta(
+            self.zone,
+            serial,
+            content.addresses,
+            tuple(i for key, i in content.instances.items() if before.instances.get(key) != i),
+            tuple(key for key in before.instances if key not in content.instances),
+        )
+
+    def whole(self) -> Delta:
+        """Return the delta that leads to this version from anything."""
+        if self.content is None:
+            return Delta(self.zone, self.serial, None)
+        changed = tuple(self.content.instances.values())
+        return Delta(self.zone, self.serial, self.content.addresses, changed, whole=True)
 
 
 def tunnel_addresses(interfaces: t.Iterable[Interface]) -> tuple[str, ...]:
@@ -94,22 +150,21 @@ def content_of(settings: ZoneSettings, device: Device, addresses: tuple[str, ...
     Args:
         addresses: As `tunnel_addresses` returns them.
     """
-    instances = [
-        Instance(
-            peer.public_key,
+    instances = {
+        key: Instance(
+            key,
             peer.endpoint.address,
             peer.endpoint.port,
             peer.allowed_ips,
-            settings.names.get(peer.public_key),
+            settings.names.get(key),
         )
-        for peer in device.peers.values()
+        for key, peer in device.peers.items()
         if peer.endpoint is not None
-    ]
+    }
     own = _own_instance(settings, device)
     if own is not None:
-        instances.append(own)
-    instances.sort(key=lambda instance: instance.public_key.label)
-    return Content(addresses, tuple(instances))
+        instances[own.public_key] = own
+    return Content(addresses, instances)
 
 
 def _own_instance(settings: ZoneSettings, device: Device) -> Instance | None:
