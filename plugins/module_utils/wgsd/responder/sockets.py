@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import dataclasses
 import errno
 import ipaddress
@@ -19,14 +20,32 @@ from ..model import Endpoint
 
 # Linux's numbers; Python's socket module has only some of them, and those not in every version.
 _IP_PKTINFO = 8
+_IP_PKTOPTIONS = 9
 _IP_FREEBIND = 15
+_IPV6_2292PKTOPTIONS = 6
 _IPV6_RECVPKTINFO = 49
 _IPV6_PKTINFO = 50
 _IPV6_FREEBIND = 78
+_SO_ATTACH_FILTER = 26
+_SO_DETACH_FILTER = 27
+_SO_MEMINFO = 55
 _IN_PKTINFO = struct.Struct("=I4s4s")
 _IN6_PKTINFO = struct.Struct("=16sI")
+_MEMINFO = struct.Struct("=9I")
+_MEMINFO_DROPS = 8
+_CMSG_HEADER = struct.Struct("@Nii")
 _ANCILLARY_BYTES = 128
 _BACKLOG = 128
+#: Bytes of queries that may wait while all workers are busy; the kernel gives what it allows.
+_RECEIVE_BUFFER = 4 << 20
+#: The index of the loopback interface, in every network namespace.
+LOOPBACK_INDEX = 1
+
+# A program for the kernel's socket filter (linux/filter.h): accept what came in by an interface.
+_FILTER_STEP = struct.Struct("=HBBI")
+_LOAD_WORD, _JUMP_IF_EQUAL, _RETURN = 0x20, 0x15, 0x06
+_INGRESS_INDEX = 0xFFFFF000 + 8
+_WHOLE_PACKET = 0xFFFFFFFF
 
 
 if t.TYPE_CHECKING:
@@ -35,47 +54,90 @@ if t.TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Listener:
-    """The UDP and TCP sockets of one address; both do not block."""
+    """The UDP and TCP sockets of one address; both do not block.
+
+    Attributes:
+        guarded: Whether who asks has to be checked for each query. If not, the kernel lets only
+            such packets in as came by the device whose address this is; see `admit_only`.
+    """
 
     endpoint: Endpoint
     udp: socket.socket
     tcp: socket.socket
+    guarded: bool = True
 
     @property
     def is_wildcard(self) -> bool:
         """Whether it listens on all addresses of its family."""
         return ipaddress.ip_address(self.endpoint.address).is_unspecified
 
-    def receive(self, size: int) -> tuple[bytes, tuple[t.Any, ...], str, Ancillary]:
+    def receive(self, size: int) -> tuple[bytes, tuple[t.Any, ...], str, int | None, Ancillary]:
         """Take one datagram.
 
         Returns:
-            The datagram, its source, the literal address that it came in on, and what to give to
-            `send` so that the reply leaves from there.
+            The datagram, its source, the literal address that it came in on, the index of the
+            interface that it came in by, and what to give to `send` so that the reply leaves
+            from that address.
 
         Raises:
             BlockingIOError: none is there.
         """
-        if not self.is_wildcard:
-            data, source = self.udp.recvfrom(size)
-            return data, source, self.endpoint.address, []
         data, ancillary, _flags, source = self.udp.recvmsg(size, _ANCILLARY_BYTES)
         for level, kind, value in ancillary:
             if (level, kind) == (socket.IPPROTO_IP, _IP_PKTINFO):
-                _index, _local, destination = _IN_PKTINFO.unpack(value)
+                index, _local, destination = _IN_PKTINFO.unpack(value)
+                local = socket.inet_ntop(socket.AF_INET, destination)
                 reply = _IN_PKTINFO.pack(0, destination, bytes(4))
-                return data, source, str(ipaddress.IPv4Address(destination)), [(level, kind, reply)]
+                return data, source, local, index, [(level, kind, reply)]
             if (level, kind) == (socket.IPPROTO_IPV6, _IPV6_PKTINFO):
                 destination, index = _IN6_PKTINFO.unpack(value)
-                local = ipaddress.IPv6Address(destination)
-                reply = _IN6_PKTINFO.pack(destination, index if local.is_link_local else 0)
-                return data, source, str(local), [(level, kind, reply)]
-        return data, source, self.endpoint.address, []
+                address = ipaddress.IPv6Address(destination)
+                reply = _IN6_PKTINFO.pack(destination, index if address.is_link_local else 0)
+                return data, source, str(address), index, [(level, kind, reply)]
+        return data, source, self.endpoint.address, None, []
 
     def send(self, data: bytes, to: tuple[t.Any, ...], ancillary: Ancillary) -> None:
         """Send one datagram; one that cannot be sent is lost, as the network may lose it too."""
         with contextlib.suppress(OSError):
             self.udp.sendmsg([data], ancillary, 0, to)
+
+    def ingress_of(self, accepted: socket.socket) -> int | None:
+        """Return the index of the interface that a TCP connection came in by, None if unknown."""
+        options = (
+            (socket.IPPROTO_IPV6, _IPV6_2292PKTOPTIONS, _IPV6_PKTINFO, _IN6_PKTINFO, 1)
+            if self.endpoint.is_ipv6
+            else (socket.IPPROTO_IP, _IP_PKTOPTIONS, _IP_PKTINFO, _IN_PKTINFO, 0)
+        )
+        level, option, kind, layout, field = options
+        try:
+            found = accepted.getsockopt(level, option, _ANCILLARY_BYTES)
+        except OSError:
+            return None
+        if len(found) < _CMSG_HEADER.size + layout.size:
+            return None
+        if _CMSG_HEADER.unpack_from(found)[1:] != (level, kind):
+            return None
+        return int(layout.unpack_from(found, _CMSG_HEADER.size)[field])
+
+    def admit_only(self, indexes: t.Collection[int]) -> None:
+        """Let only packets in that came by one of these interfaces, of whichever process reads.
+
+        Linux takes a packet for any of its addresses on any interface; what is meant for the
+        tunnel must come through it.
+        """
+        for sock in (self.udp, self.tcp):
+            _attach_filter(sock, sorted(indexes))
+
+    def admit_all(self) -> None:
+        """Undo `admit_only`."""
+        for sock in (self.udp, self.tcp):
+            with contextlib.suppress(OSError):  # There was no filter.
+                sock.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
+
+    def drops(self) -> int:
+        """Return the number of datagrams for which the receive buffer had no room."""
+        found = self.udp.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size)
+        return int(_MEMINFO.unpack(found)[_MEMINFO_DROPS])
 
     def close(self) -> None:
         """Close both sockets."""
@@ -112,6 +174,37 @@ def listen(endpoint: Endpoint) -> Listener:
     return Listener(endpoint, opened[0], opened[1])
 
 
+def inherited(descriptors: t.Iterable[int]) -> dict[Endpoint, Listener]:
+    """Make listeners of sockets that an earlier run of the responder has bound.
+
+    What does not make a pair of UDP and TCP on one address is closed.
+    """
+    pairs: dict[Endpoint, dict[int, socket.socket]] = {}
+    for descriptor in descriptors:
+        try:
+            sock = socket.socket(fileno=descriptor)
+        except OSError:
+            continue  # It is no socket.
+        if sock.family not in (socket.AF_INET, socket.AF_INET6):
+            sock.close()
+            continue
+        sock.setblocking(False)
+        address, port = sock.getsockname()[:2]
+        endpoint = Endpoint(address.partition("%")[0], port)
+        if pairs.setdefault(endpoint, {}).setdefault(sock.type, sock) is not sock:
+            sock.close()
+    found = {}
+    for endpoint, pair in pairs.items():
+        if len(pair) == 2:
+            found[endpoint] = Listener(
+                endpoint, pair[socket.SOCK_DGRAM], pair[socket.SOCK_STREAM]
+            )
+        else:
+            for sock in pair.values():
+                sock.close()
+    return found
+
+
 def _set_options(sock: socket.socket, family: int, kind: int) -> None:
     if family == socket.AF_INET6:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
@@ -124,3 +217,16 @@ def _set_options(sock: socket.socket, family: int, kind: int) -> None:
         # A restart must not wait for the last run's connections to be forgotten.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    else:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+
+
+def _attach_filter(sock: socket.socket, indexes: t.Sequence[int]) -> None:
+    """Attach "load the ingress interface; accept if it is this one, or this one …; drop"."""
+    steps = [(_LOAD_WORD, 0, 0, _INGRESS_INDEX)]
+    for position, index in enumerate(indexes):
+        steps.append((_JUMP_IF_EQUAL, len(indexes) - position, 0, index))
+    steps += [(_RETURN, 0, 0, 0), (_RETURN, 0, 0, _WHOLE_PACKET)]
+    program = ctypes.create_string_buffer(b"".join(_FILTER_STEP.pack(*step) for step in steps))
+    described = struct.pack("@HP", len(steps), ctypes.addressof(program))
+    sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, described)
