@@ -6,20 +6,32 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import dataclasses
+import os
 import pathlib
 import typing as t
 
 from .errors import UsageError
 from .keys import PublicKey
 from .model import Endpoint, parse_network
-from .names import check_label, check_zone
+from .names import absolute, check_label, check_zone
 from .thirdparty import yaml
 
 DNS_PORT = 53
 DEFAULT_KEEPALIVE = 25
 DEFAULT_RATE_LIMIT = 50
+RATE_LIMIT_MAX = 1_000_000
 DEFAULT_STATE_DIR = pathlib.Path("/var/lib/wgsd")
+METRICS_PORT = 9586
+WORKERS_MAX = 64
+TSIG_ALGORITHMS = ("hmac-sha224", "hmac-sha256", "hmac-sha384", "hmac-sha512")
+DEFAULT_TSIG_ALGORITHM = "hmac-sha256"
+#: Characters of an absolute domain name (RFC 1035 section 2.3.4 without its length bytes).
+KEY_NAME_MAX = 254
+#: Bytes; what is shorter can be guessed by trying.
+TSIG_SECRET_MIN = 16
 #: IFNAMSIZ - 1: the longest interface name that Linux takes.
 INTERFACE_NAME_MAX = 15
 
@@ -130,21 +142,25 @@ def load_responder(path: pathlib.Path) -> ResponderSettings:
         UsageError: the file cannot be read or a field is wrong; the message has file and line.
     """
     top = _read(path)
-    top.only("listen", "zones", "state_dir")
-    zones_field = top.required("zones")
-    zones: list[ZoneSettings] = []
-    for item in zones_field.items(at_least=1):
-        zone = _zone(item)
-        if zone.zone in [other.zone for other in zones]:
-            item.required("zone").fail(
-                f"zone {zone.zone} is already there", "give each zone one entry"
-            )
-        zones.append(zone)
+    top.only("listen", "zones", "workers", "metrics", "keys", "rate_limit", "state_dir")
+    no_keys: dict[str, TsigKey] = {}
+    keys = top.optional("keys", _keys, no_keys)
     return ResponderSettings(
-        zones=tuple(zones),
+        zones=_zones(top.required("zones"), keys),
         listen=top.optional("listen", lambda f: f.each(_listen_address), ()),
+        workers=top.optional("workers", lambda f: f.number(1, WORKERS_MAX), _cores()),
+        metrics=top.optional("metrics", _metrics_address, None),
+        keys=keys,
+        rate_limit=top.optional(
+            "rate_limit", lambda f: f.number(0, RATE_LIMIT_MAX), DEFAULT_RATE_LIMIT
+        ),
         state_dir=top.optional("state_dir", _absolute_path, DEFAULT_STATE_DIR),
     )
+
+
+def _cores() -> int:
+    """Return the number of cores that this process may use."""
+    return min(len(os.sched_getaffinity(0)), WORKERS_MAX)
 
 
 def load_client(path: pathlib.Path) -> ClientSettings:
@@ -193,16 +209,102 @@ def check_interface(name: str) -> str:
     return name
 
 
-def _zone(field: Field) -> ZoneSettings:
+def _zones(field: Field, keys: t.Container[str]) -> tuple[ZoneSettings, ...]:
+    items = field.items(at_least=1)
+    zones: list[ZoneSettings] = []
+    for item in items:
+        zone = _zone(item, keys)
+        if zone.zone in [other.zone for other in zones]:
+            item.required("zone").fail(
+                f"zone {zone.zone} is already there", "give each zone one entry"
+            )
+        zones.append(zone)
+    # Who asks a tunnel address of one zone could else ask for another zone by it.
+    said = [zone.allow_query is not None for zone in zones]
+    if any(said) and not all(said):
+        items[said.index(False)].fail(
+            "allow_query is missing, and another zone has it", "say for each zone who may ask"
+        )
+    return tuple(zones)
+
+
+def _zone(field: Field, keys: t.Container[str]) -> ZoneSettings:
     field.only("zone", "device", "self", "names", "allow_query", "allow_transfer")
+
+    def access(who: Field) -> Access:
+        return _access(who, keys)
+
     return ZoneSettings(
         zone=field.required("zone").parsed(check_zone),
         device=field.required("device").parsed(check_interface),
         own=field.optional("self", _self, None),
         names=field.optional("names", _names, {}),
-        allow_query=field.optional("allow_query", _networks, None),
-        allow_transfer=field.optional("allow_transfer", _networks, None),
+        allow_query=field.optional("allow_query", access, None),
+        allow_transfer=field.optional("allow_transfer", access, None),
     )
+
+
+def _access(field: Field, keys: t.Container[str]) -> Access:
+    networks: list[str] = []
+    names: list[str] = []
+    for item in field.items():
+        word, _space, name = item.text().strip().partition(" ")
+        if word != "key":
+            networks.append(item.parsed(parse_network))
+            continue
+        key = absolute(name)
+        if key not in keys:
+            item.fail(f"there is no key {key}", "define it under 'keys:'")
+        names.append(key)
+    return Access(tuple(networks), tuple(names))
+
+
+def _keys(field: Field) -> dict[str, TsigKey]:
+    keys: dict[str, TsigKey] = {}
+    for text, value in field.entries():
+        name = value.parse_with(_key_name, text)
+        if name in keys:
+            value.fail(f"the key {name} is already there", "give each key a name of its own")
+        value.only("algorithm", "secret")
+        algorithm = value.optional("algorithm", _algorithm, DEFAULT_TSIG_ALGORITHM)
+        keys[name] = TsigKey(name, algorithm, _secret(value.required("secret")))
+    return keys
+
+
+def _key_name(text: str) -> str:
+    name = absolute(text)
+    labels = name[:-1].split(".")
+    if len(name) > KEY_NAME_MAX or not all(_is_key_label(label) for label in labels):
+        raise UsageError(
+            f"{text!r} cannot be the name of a key", "write it like a domain name: a.example.com."
+        )
+    return name
+
+
+def _is_key_label(label: str) -> bool:
+    good = 0 < len(label) <= 63 and label.isascii()
+    return good and all(c.isalnum() or c in "-_" for c in label)
+
+
+def _algorithm(field: Field) -> str:
+    name = field.text().lower().rstrip(".")
+    if name in ("hmac-sha1", "hmac-md5", "hmac-md5.sig-alg.reg.int"):
+        field.fail(f"{name} is too weak", f"make a key for one of: {', '.join(TSIG_ALGORITHMS)}")
+    if name not in TSIG_ALGORITHMS:
+        field.fail(f"{name!r} is not known", f"give one of: {', '.join(TSIG_ALGORITHMS)}")
+    return name
+
+
+def _secret(field: Field) -> bytes:
+    # What was written goes into no error: it may be a secret with a slip of the pen.
+    remedy = "make one with: openssl rand -base64 32"
+    try:
+        secret = base64.b64decode(field.text(), validate=True)
+    except (binascii.Error, ValueError):
+        field.fail("not Base64", remedy)
+    if len(secret) < TSIG_SECRET_MIN:
+        field.fail(f"the secret has {len(secret)} bytes, not {TSIG_SECRET_MIN} or more", remedy)
+    return secret
 
 
 def _self(field: Field) -> SelfSettings | None:
@@ -240,6 +342,15 @@ def _listen_address(field: Field) -> Endpoint:
             port = field.parse_with(Endpoint.parse, "192.0.2.1" + text[len(wildcard) :]).port
             return Endpoint(wildcard.strip("[]"), port)
     return field.parse_with(server_address, text)
+
+
+def _metrics_address(field: Field) -> Endpoint:
+    text = field.text()
+    if text.startswith(("0.0.0.0", "[::]")) or text == "::":
+        field.fail(
+            f"{text!r} would tell everyone", "give a loopback address or one within a tunnel"
+        )
+    return field.parse_with(lambda address: Endpoint.parse(address, METRICS_PORT), text)
 
 
 def _absolute_path(field: Field) -> pathlib.Path:

@@ -30,7 +30,11 @@ if t.TYPE_CHECKING:
     import dns.rdataclass
     import dns.rdataset
     import dns.rdatatype
+    import dns.rdtypes.ANY.TSIG
     import dns.rrset
+    import dns.tsig
+    import prometheus_client
+    import prometheus_client.core
     import pyroute2
     import pyroute2.netlink.generic.wireguard
     import yaml
@@ -64,9 +68,17 @@ else:
         import dns.rdataclass
         import dns.rdataset
         import dns.rdatatype
+        import dns.rdtypes.ANY.TSIG
         import dns.rrset
+        import dns.tsig
     except ImportError as exc:
         dns = _Missing("dnspython", "python3-dnspython", exc)
+
+    try:
+        import prometheus_client
+        import prometheus_client.core
+    except ImportError as exc:
+        prometheus_client = _Missing("prometheus_client", "python3-prometheus-client", exc)
 
     try:
         import pyroute2
@@ -79,4 +91,4 @@ else:
     except ImportError as exc:
         yaml = _Missing("PyYAML", "python3-yaml", exc)
 
-__all__ = ["dns", "pyroute2", "yaml"]
+__all__ = ["dns", "prometheus_client", "pyroute2", "yaml"]

@@ -7,15 +7,15 @@
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import typing as t
 
 import dns.message
 import dns.name
 import dns.rdatatype
 
+from wgsd.config import Access, ResponderSettings, TsigKey, ZoneSettings
 from wgsd.keys import PublicKey
-from wgsd.zone.answers import Context, Served, respond
+from wgsd.zone.answers import Authority, Context, Reply
 from wgsd.zone.records import build
 from wgsd.zone.version import Content, Instance
 
@@ -31,9 +31,8 @@ def key(name: str) -> PublicKey:
 
 
 def content(*instances: Instance, addresses: t.Sequence[str] = (TUNNEL, TUNNEL6)) -> Content:
-    """A zone's content with the instances in the order that the engine puts them in."""
-    ordered = sorted(instances, key=lambda instance: instance.public_key.label)
-    return Content(tuple(addresses), tuple(ordered))
+    """A zone's content."""
+    return Content(tuple(addresses), {instance.public_key: instance for instance in instances})
 
 
 def many(number: int) -> list[Instance]:
@@ -54,11 +53,32 @@ CAROL = Instance(key("carol"), "203.0.113.3", 51822, tuple(f"10.77.{i}.0/24" for
 REGISTRY = Instance(key("registry"), None, 51820, ("10.0.0.254/32",))
 
 
+#: The indexes of the interfaces on the registry.
+INTERFACES = {"lo": 1, "eth0": 2, "wg0": 3, "wg1": 4}
+#: What the registry's clock shows.
+NOW = 1_800_000_000
+
+
+def interface_index(name: str) -> int:
+    """What `socket.if_nametoindex` does."""
+    try:
+        return INTERFACES[name]
+    except KeyError:
+        raise OSError(f"no interface {name}") from None
+
+
 class Asker:
     """Asks the way a client on the network would and parses what comes back."""
 
-    def __init__(self, *contents: Content, allow_query: t.Sequence[str] | None = None) -> None:
-        self.zones: dict[dns.name.Name, Served] = {}
+    def __init__(
+        self,
+        *contents: Content,
+        allow_query: Access | None = None,
+        keys: t.Sequence[TsigKey] = (),
+    ) -> None:
+        self._zones: dict[str, tuple[ZoneSettings, int, Content | None]] = {}
+        self._keys = {key.name: key for key in keys}
+        self.now = float(NOW)
         for one in contents:
             self.serve(ZONE, one, allow_query=allow_query)
 
@@ -67,19 +87,39 @@ class Asker:
         origin: str,
         one: Content | None,
         serial: int = 7,
-        allow_query: t.Sequence[str] | None = None,
+        allow_query: Access | None = None,
+        device: str = "wg0",
     ) -> None:
         """Serve one more zone."""
-        name = dns.name.from_text(origin)
-        networks = allow_query and tuple(ipaddress.ip_network(n) for n in allow_query)
-        zone = build(origin, serial, one) if one else None
-        self.zones[name] = Served(name, networks, zone)
+        settings = ZoneSettings(origin, device, allow_query=allow_query)
+        self._zones[origin] = (settings, serial, one)
+        zones = tuple(settings for settings, _serial, _one in self._zones.values())
+        self.authority = Authority(
+            ResponderSettings(zones, keys=self._keys),
+            cookie_secret=bytes(range(16)),
+            wall=lambda: self.now,
+            interface_index=interface_index,
+        )
+        for settings, number, some in self._zones.values():
+            zone = build(settings.zone, number, some) if some else None
+            self.authority.serve(dns.name.from_text(settings.zone), zone)
 
-    def raw(
-        self, wire: bytes, *, source: str = "10.0.0.1", local: str = TUNNEL, tcp: bool = False
-    ) -> bytes | None:
+    def reply(
+        self,
+        wire: bytes,
+        *,
+        source: str = "10.0.0.1",
+        local: str = TUNNEL,
+        tcp: bool = False,
+        ingress: int | None = None,
+    ) -> Reply | None:
+        """Hand over bytes as they are, and return what is known of the reply."""
+        return self.authority.respond(wire, Context(source, local, tcp, ingress))
+
+    def raw(self, wire: bytes, **context: t.Any) -> bytes | None:
         """Hand over bytes as they are."""
-        return respond(self.zones, wire, Context(source, local, tcp))
+        reply = self.reply(wire, **context)
+        return reply.wire if reply else None
 
     def __call__(
         self,
@@ -88,15 +128,14 @@ class Asker:
         *,
         size: int | None = None,
         rdclass: str = "IN",
-        source: str = "10.0.0.1",
-        local: str = TUNNEL,
         tcp: bool = False,
+        **context: t.Any,
     ) -> dns.message.Message:
         """Ask for *name*, with EDNS and that UDP size if one is given."""
         query = dns.message.make_query(name, rdtype, rdclass, use_edns=0 if size else False)
         if size:
             query.use_edns(0, payload=size)
-        wire = self.raw(query.to_wire(), source=source, local=local, tcp=tcp)
+        wire = self.raw(query.to_wire(), tcp=tcp, **context)
         assert wire is not None
         response = dns.message.from_wire(wire)
         assert query.is_response(response)

@@ -30,6 +30,7 @@ from tests.unit.zone.asking import (
     many,
     texts,
 )
+from wgsd.config import Access
 from wgsd.zone.version import Instance
 
 pytestmark = pytest.mark.unit
@@ -242,7 +243,7 @@ def test_by_default_only_who_asks_a_tunnel_address_is_answered(ask: Asker) -> No
 
 
 def test_allow_query_decides_by_the_source_alone() -> None:
-    ask = Asker(content(ALICE), allow_query=["10.0.0.0/24", "fd00::/64"])
+    ask = Asker(content(ALICE), allow_query=Access(("10.0.0.0/24", "fd00::/64")))
     assert ask(ALICE_NAME, "SRV", source="10.0.0.9", local="203.0.113.4").answer
     assert ask(ALICE_NAME, "SRV", source="fd00::9", local="203.0.113.4").answer
     refused = ask(ALICE_NAME, "SRV", source="10.0.1.9", local=TUNNEL)

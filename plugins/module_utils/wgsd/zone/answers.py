@@ -6,10 +6,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import ipaddress
+import socket
+import time
 import typing as t
 
+from ..config import ResponderSettings, ZoneSettings
 from ..thirdparty import dns
 from . import message
 from .records import AAAA, CLASS_IN, CNAME, NS, PTR, SRV, TXT, A, Zone
@@ -24,84 +26,171 @@ NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED, BADVERS = 0, 1, 2, 3, 4, 
 # Extended errors (RFC 8914 section 4).
 NOT_READY, PROHIBITED, NOT_AUTHORITATIVE = 14, 18, 20
 
-Network = t.Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
+#: The index of ``lo``, in every network namespace.
+LOOPBACK = 1
+
+InterfaceIndex = t.Callable[[str], int]
 
 
-@dataclasses.dataclass(frozen=True)
-class Context:
-    """How a query came in: literal addresses without scope."""
+class Context(t.NamedTuple):
+    """How a query came in.
+
+    Attributes:
+        source: A literal address without scope.
+        local: The same: where it came to.
+        ingress: The index of the interface that it came in by; None where the kernel has already
+            kept out what came neither by the zone's device nor from this host.
+    """
 
     source: str
     local: str
     tcp: bool = False
+    ingress: int | None = None
 
 
-@dataclasses.dataclass(frozen=True)
-class Served:
-    """A zone that we are the authority for.
+class Reply(t.NamedTuple):
+    """A response.
 
     Attributes:
-        allow_query: Who may ask; None for whoever reaches a tunnel address.
+        proven: Whether the query's source address is not forged: by TCP, a valid server cookie
+            or a valid signature. Such responses need no rate limit.
+    """
+
+    wire: bytes
+    proven: bool
+
+
+class Served:
+    """A zone that we are the authority for, and who may ask it.
+
+    Attributes:
         zone: None while nothing is known of it.
     """
 
-    origin: Name
-    allow_query: tuple[Network, ...] | None
-    zone: Zone | None = None
+    def __init__(self, settings: ZoneSettings, interface_index: InterfaceIndex) -> None:
+        self.zone: Zone | None = None
+        self.access = settings.allow_query
+        self._device = settings.device
+        self._interface_index = interface_index
+        networks = self.access.networks if self.access else ()
+        self._networks = tuple(ipaddress.ip_network(network) for network in networks)
 
-    def allows(self, context: Context) -> bool:
-        """Whether a query that came so may be answered."""
-        if self.allow_query is None:
-            return self.zone is not None and context.local in self.zone.addresses
+    def lets_in(self, context: Context, key: str | None = None) -> bool:
+        """Whether a query that came so, and is signed with *key*, may be answered."""
+        if self.access is None:
+            known = self.zone is not None and context.local in self.zone.addresses
+            return known and self._is_inside(context.ingress)
+        if key in self.access.keys:
+            return True
         source = ipaddress.ip_address(context.source)
-        return any(source in network for network in self.allow_query)
+        return any(source in network for network in self._networks)
+
+    def _is_inside(self, ingress: int | None) -> bool:
+        if ingress in (None, LOOPBACK):
+            return True
+        try:
+            return ingress == self._interface_index(self._device)
+        except OSError:
+            return False
 
 
-def respond(zones: t.Mapping[Name, Served], wire: bytes, context: Context) -> bytes | None:
-    """Answer one message.
+class Authority:
+    """All zones that we serve, and the one complete way to answer."""
 
-    Args:
-        zones: By origin.
-        wire: The message as it came, without the length that TCP puts before it.
+    def __init__(
+        self,
+        settings: ResponderSettings,
+        cookie_secret: bytes,
+        wall: t.Callable[[], float] = time.time,
+        interface_index: InterfaceIndex = socket.if_nametoindex,
+    ) -> None:
+        """Make an authority that knows nothing of its zones yet.
 
-    Returns:
-        The response, or None where silence is due: to what is itself a response, and to what is
-        too short to hold a header.
-    """
-    if len(wire) < message.HEADER.size or wire[2] << 8 & message.QR:
-        return None
-    try:
-        query = message.parse(wire)
-    except message.MalformedQueryError:
-        opcode = message.opcode_of(wire[2] << 8)
-        return message.header_only(wire, NOTIMP if opcode else FORMERR)
-    if query.opcode:
-        return _refuse(query, NOTIMP)
-    if query.edns and query.edns.version:
-        return _refuse(query, BADVERS)
-    if query.rdtype == message.OPT:
-        return _refuse(query, FORMERR)
-    served = _closest(zones, query.name)
-    if served is None or query.rdclass != CLASS_IN:
-        return _refuse(query, REFUSED, NOT_AUTHORITATIVE)
-    if served.zone is None:
-        return _refuse(query, SERVFAIL, NOT_READY)
-    if not served.allows(context) or query.rdtype in (AXFR, IXFR):
-        return _refuse(query, REFUSED, PROHIBITED)
-    return _answer(served.zone, query, context)
+        Args:
+            cookie_secret: 16 random bytes, the same in all processes that answer together.
+            wall: Seconds since the epoch.
+            interface_index: The index of an interface by its name; OSError if there is none.
+        """
+        self.zones: dict[Name, Served] = {
+            dns.name.from_text(zone.zone): Served(zone, interface_index) for zone in settings.zones
+        }
+        self._cookie_secret = cookie_secret
+        self._wall = wall
+
+    def serve(self, origin: Name, zone: Zone | None) -> None:
+        """Answer from *zone* from now on; None: nothing is known of it (any more).
+
+        Raises:
+            KeyError: the settings have no such zone.
+        """
+        self.zones[origin].zone = zone
+
+    def open_zones(self, local: str) -> list[Name]:
+        """Return the zones that any unsigned query may ask on the tunnel address *local*.
+
+        This is for queries that the kernel has let in: they need no further check.
+        """
+        context = Context(local, local)
+        return [
+            origin
+            for origin, served in self.zones.items()
+            if served.access is None and served.lets_in(context)
+        ]
+
+    def lets_in(self, context: Context) -> bool:
+        """Whether any unsigned query that came so may ask every zone.
+
+        It holds until the next `serve`, or until the interfaces of this host change.
+        """
+        return all(served.lets_in(context) for served in self.zones.values())
+
+    def respond(self, wire: bytes, context: Context) -> Reply | None:
+        """Answer one message.
+
+        Args:
+            wire: The message as it came, without the length that TCP puts before it.
+
+        Returns:
+            None where silence is due: to what is itself a response, and to what is too short to
+            hold a header.
+        """
+        if len(wire) < message.HEADER.size or wire[2] << 8 & message.QR:
+            return None
+        return Reply(self._respond(wire, context), context.tcp)
+
+    def _respond(self, wire: bytes, context: Context) -> bytes:
+        try:
+            query = message.parse(wire)
+        except message.MalformedQueryError:
+            opcode = message.opcode_of(wire[2] << 8)
+            return message.header_only(wire, NOTIMP if opcode else FORMERR)
+        if query.opcode:
+            return _refuse(query, NOTIMP)
+        if query.edns and query.edns.version:
+            return _refuse(query, BADVERS)
+        if query.rdtype == message.OPT:
+            return _refuse(query, FORMERR)
+        served = self._closest(query.name)
+        if served is None or query.rdclass != CLASS_IN:
+            return _refuse(query, REFUSED, NOT_AUTHORITATIVE)
+        allowed = served.lets_in(context)
+        if served.zone is None and (allowed or served.access is None):
+            return _refuse(query, SERVFAIL, NOT_READY)
+        if served.zone is None or not allowed or query.rdtype in (AXFR, IXFR):
+            return _refuse(query, REFUSED, PROHIBITED)
+        return _answer(served.zone, query, context)
+
+    def _closest(self, name: Name) -> Served | None:
+        """Return the zone that *name* is in: with nested zones, the longest match."""
+        while name not in self.zones:
+            if name == dns.name.root:
+                return None
+            name = name.parent()
+        return self.zones[name]
 
 
 def _refuse(query: message.Query, rcode: int, error_code: int | None = None) -> bytes:
     return message.Response(query, error_code=error_code).finish(rcode)
-
-
-def _closest(zones: t.Mapping[Name, Served], name: Name) -> Served | None:
-    """Return the zone that *name* is in: with nested zones, the longest match."""
-    while name not in zones:
-        if name == dns.name.root:
-            return None
-        name = name.parent()
-    return zones[name]
 
 
 def _answer(zone: Zone, query: message.Query, context: Context) -> bytes:
