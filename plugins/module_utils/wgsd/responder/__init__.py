@@ -15,6 +15,7 @@ from ..device.link import addresses
 from ..errors import DeviceError
 from ..thirdparty import dns
 from ..zone.version import tunnel_addresses
+from . import exporter, privileges
 from .supervisor import Supervisor
 
 #: The longest zone, in bytes on the wire, whose SRV answers with two allowed IPs fit 512 bytes.
@@ -29,6 +30,8 @@ def run(settings: ResponderSettings) -> int:
     Raises:
         UsageError: an address cannot be listened on, or a library is missing.
     """
+    # The watcher takes them up again; whoever faces the network never has them.
+    privileges.set_aside(privileges.READ_DEVICE)
     Supervisor(settings, open_device=open_device, read_addresses=addresses).run()
     return 0
 
@@ -42,6 +45,8 @@ def check(settings: ResponderSettings) -> list[str]:
         DependencyError: a library is missing.
     """
     warnings = []
+    if settings.metrics is not None:
+        exporter.check()
     for zone in settings.zones:
         if len(dns.name.from_text(zone.zone).to_wire() or b"") > COMFORTABLE_ZONE:
             warnings.append(

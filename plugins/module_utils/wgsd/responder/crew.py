@@ -2,73 +2,77 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The workers as their supervisor sees them: started, handed versions, replaced when they die."""
+"""The workers as their supervisor sees them: started, handed deltas, replaced when they die."""
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import logging
-import os
-import pathlib
 import selectors
-import signal
 import socket
 import time
 import typing as t
 
-from ..config import ZoneSettings
-from ..zone.version import Version
-from . import frames, privileges
+from ..zone.version import Delta
+from . import children, frames
 from .sockets import Listener
-from .worker import Worker, load_record_types
 
 log = logging.getLogger(__name__)
 
 #: Seconds that a worker must have lived to be replaced at once.
 GOOD_LIFE = 1.0
-#: Seconds that workers have to end by themselves.
-PATIENCE = 2.0
+#: Seconds that a worker has to end by itself, once it is told to.
+PATIENCE = 3.0
+#: Seconds between two questions to a worker whether it still works.
+PING_PERIOD = 5.0
+#: Seconds after which a worker that has not acknowledged what it was handed hangs.
+SILENCE_MAX = 20.0
+#: A message without content, which is acknowledged like any other.
+PING = b""
+
+#: Makes the task of the worker with that index.
+MakeTask = t.Callable[[int, t.Sequence[Listener]], children.Task]
 
 
 class Member:
-    """One worker process and the versions that are on their way to it."""
+    """One worker process and the deltas that are on their way to it."""
 
-    def __init__(self, pid: int, control: socket.socket, born: float) -> None:
+    def __init__(self, index: int, pid: int, control: socket.socket, now: float) -> None:
+        self.index = index
         self.pid = pid
         self.control = control
-        self.born = born
-        self._waiting: dict[str, Version] = {}
+        self.born = now
         self._outgoing = bytearray()
-        # The first byte says that the worker is set up.
-        self._unacknowledged = 1
+        # When each message was handed over that is not acknowledged yet. The first
+        # acknowledgement says that the worker is set up.
+        self._handed = collections.deque([now])
 
     @property
     def is_behind(self) -> bool:
         """Whether the worker does not serve the newest versions yet."""
-        return bool(self._unacknowledged or self.wants_to_send)
+        return bool(self._handed)
 
     @property
     def wants_to_send(self) -> bool:
         """Whether something waits for the worker to take it."""
-        return bool(self._outgoing or self._waiting)
+        return bool(self._outgoing)
 
-    def hand(self, version: Version) -> None:
-        """Put *version* in line; one of the same zone that is still in line is out of date."""
-        self._waiting[version.zone] = version
+    def waits_since(self, now: float) -> float:
+        """Return for how many seconds the oldest message has not been acknowledged."""
+        return now - self._handed[0] if self._handed else 0.0
+
+    def hand(self, message: bytes, now: float) -> None:
+        """Put a message in line."""
+        self._outgoing += frames.frame(message)
+        self._handed.append(now)
 
     def send(self) -> None:
         """Send as much as the worker takes now."""
-        while self.wants_to_send:
-            if not self._outgoing:
-                version = self._waiting.pop(next(iter(self._waiting)))
-                self._outgoing += frames.frame(version.encode())
-                self._unacknowledged += 1
-            try:
-                sent = self.control.send(self._outgoing)
-            except OSError:
-                # Full, or the worker is dead: the next event on the socket tells which.
-                return
-            del self._outgoing[:sent]
+        # Full, or the worker is dead: the next event on the socket tells which.
+        with contextlib.suppress(OSError):
+            while self._outgoing:
+                del self._outgoing[: self.control.send(self._outgoing)]
 
     def receive(self) -> bool:
         """Take acknowledgements; False if the worker has ended."""
@@ -78,33 +82,45 @@ class Member:
             return True
         except OSError:
             return False
-        self._unacknowledged -= len(acknowledged)
+        for _byte in acknowledged[: len(self._handed)]:
+            self._handed.popleft()
         return bool(acknowledged)
 
 
 class Crew:
-    """A number of workers on the same sockets."""
+    """A number of workers on the same sockets.
+
+    Attributes:
+        restarts: Workers that had to be replaced.
+    """
 
     def __init__(
         self,
         size: int,
-        zones: t.Sequence[ZoneSettings],
+        make_task: MakeTask,
         selector: selectors.BaseSelector,
         monotonic: t.Callable[[], float] = time.monotonic,
     ) -> None:
-        """Make an empty crew, which `start` fills.
+        """Make an empty crew, which `serve_on` fills.
 
         Args:
+            make_task: Is called in the supervisor, when a worker is started; what it returns is
+                to serve the versions of that moment.
             selector: Gets the members' control sockets, with a `Member` as their data.
         """
         self._size = size
-        self._zones = zones
+        self._make_task = make_task
         self._selector = selector
         self._monotonic = monotonic
         self._members: list[Member] = []
-        self._versions: dict[str, Version] = {}
+        #: Workers that answer until those that take their place do, by process.
+        self._relieved: dict[int, socket.socket] = {}
+        #: Workers that were told to end, and when they are killed.
+        self._leaving: dict[int, float] = {}
         self._listeners: t.Sequence[Listener] = ()
         self._next_start = 0.0
+        self._ping_due = 0.0
+        self.restarts = 0
 
     @property
     def is_current(self) -> bool:
@@ -112,62 +128,84 @@ class Crew:
         complete = len(self._members) == (self._size if self._listeners else 0)
         return complete and not any(member.is_behind for member in self._members)
 
-    def publish(self, version: Version) -> None:
-        """Hand *version* to every worker, those that are yet to come included."""
-        self._versions[version.zone] = version
-        for member in self._members:
-            member.hand(version)
-            self._send(member)
+    @property
+    def pids(self) -> list[int]:
+        """The workers' processes."""
+        return [member.pid for member in self._members]
+
+    def controls(self) -> dict[int, socket.socket]:
+        """Return the control sockets of all workers that answer, by process, to hand them over."""
+        return {**self._relieved, **{member.pid: member.control for member in self._members}}
+
+    def adopt(self, workers: t.Mapping[int, socket.socket]) -> None:
+        """Take over workers of a run before, which answer until the crew's own do."""
+        self._relieved.update(workers)
+
+    def publish(self, delta: Delta) -> None:
+        """Hand *delta* to every worker; those that are yet to come start with it."""
+        self._hand_all(delta.encode())
 
     def serve_on(self, listeners: t.Sequence[Listener]) -> None:
-        """Replace all workers by new ones that serve on *listeners*."""
-        self.stop()
+        """Replace all workers by new ones that serve on *listeners*, without a gap."""
+        for member in self._members:
+            self._selector.unregister(member.control)
+            self._relieved[member.pid] = member.control
+        self._members.clear()
         self._listeners = listeners
-        self.fill()
 
-    def fill(self) -> float | None:
-        """Start the workers that are missing.
+    def keep(self) -> float:
+        """Start the workers that are missing, replace those that hang, see off those that leave.
 
         Returns:
-            Seconds until it has to be called again, None if all workers are there.
+            Seconds until it has to be called again.
         """
+        now = self._monotonic()
+        for member in list(self._members):
+            if member.waits_since(now) > SILENCE_MAX:
+                self._bury(member, f"no answer for {SILENCE_MAX:.0f} s")
+        if now >= self._ping_due:
+            self._hand_all(PING)
+            self._ping_due = now + PING_PERIOD
+        wait = self._ping_due - now
         while self._listeners and len(self._members) < self._size:
-            wait = self._next_start - self._monotonic()
-            if wait > 0:
-                return wait
-            self._start()
-        return None
+            if now < self._next_start:
+                wait = min(wait, self._next_start - now)
+                break
+            self._start(now)
+        if self._relieved and self.is_current:
+            self._dismiss(self._relieved, now)
+        self._see_off(now)
+        return min(wait, 0.1) if self._leaving else wait
 
     def handle(self, member: Member, mask: int) -> None:
         """React to an event on the control socket of *member*."""
         if mask & selectors.EVENT_READ and not member.receive():
-            self._bury(member)
+            self._bury(member, "")
         else:
             self._send(member)
 
     def stop(self) -> None:
         """End all workers: those that do not end by themselves are killed."""
-        for member in self._members:
-            self._selector.unregister(member.control)
-            member.control.close()
-        deadline = self._monotonic() + PATIENCE
-        for member in self._members:
-            while os.waitpid(member.pid, os.WNOHANG)[0] == 0:
-                if self._monotonic() > deadline:
-                    os.kill(member.pid, signal.SIGKILL)
-                time.sleep(0.005)
-        self._members.clear()
+        self.serve_on(())
+        self._dismiss(self._relieved, self._monotonic())
+        while self._leaving:
+            self._see_off(self._monotonic())
+            time.sleep(0.005)
 
-    def _start(self) -> None:
-        ours, theirs = socket.socketpair()
-        pid = os.fork()
-        if pid == 0:
-            _be_a_worker(theirs, self._listeners, self._zones, self._versions.values())
-        theirs.close()
-        ours.setblocking(False)
-        member = Member(pid, ours, self._monotonic())
+    def _start(self, now: float) -> None:
+        taken = {member.index for member in self._members}
+        index = next(number for number in range(self._size) if number not in taken)
+        keep = [sock.fileno() for one in self._listeners for sock in (one.udp, one.tcp)]
+        pid, control = children.fork(self._make_task(index, self._listeners), keep)
+        control.setblocking(False)
+        member = Member(index, pid, control, now)
         self._members.append(member)
-        self._selector.register(ours, selectors.EVENT_READ, member)
+        self._selector.register(control, selectors.EVENT_READ, member)
+
+    def _hand_all(self, message: bytes) -> None:
+        for member in self._members:
+            member.hand(message, self._monotonic())
+            self._send(member)
 
     def _send(self, member: Member) -> None:
         member.send()
@@ -176,60 +214,28 @@ class Crew:
             events |= selectors.EVENT_WRITE
         self._selector.modify(member.control, events, member)
 
-    def _bury(self, member: Member) -> None:
+    def _bury(self, member: Member, reason: str) -> None:
         self._selector.unregister(member.control)
         member.control.close()
         self._members.remove(member)
         # A worker that closed its side is not to answer any more queries.
-        os.kill(member.pid, signal.SIGKILL)
-        _pid, status = os.waitpid(member.pid, 0)
+        ended = children.kill(member.pid)
         now = self._monotonic()
         if now - member.born < GOOD_LIFE:
             self._next_start = now + GOOD_LIFE
-        log.error("worker %d ended unasked (%s); starting another", member.pid, _describe(status))
+        self.restarts += 1
+        log.error("worker %d ended unasked (%s); starting another", member.pid, reason or ended)
 
+    def _dismiss(self, workers: dict[int, socket.socket], now: float) -> None:
+        for pid, control in workers.items():
+            control.close()
+            self._leaving[pid] = now + PATIENCE
+        workers.clear()
 
-def _describe(status: int) -> str:
-    if os.WIFSIGNALED(status):
-        return f"signal {os.WTERMSIG(status)}"
-    return f"exit code {os.WEXITSTATUS(status)}"
-
-
-def _be_a_worker(
-    control: socket.socket,
-    listeners: t.Sequence[Listener],
-    zones: t.Sequence[ZoneSettings],
-    versions: t.Iterable[Version],
-) -> t.NoReturn:
-    """Serve in a forked process, and never return into what the supervisor was doing."""
-    code = 1
-    try:
-        # Its supervisor tells a worker when to end, by closing the control socket.
-        signal.set_wakeup_fd(-1)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, signal.SIG_IGN)
-        keep = {0, 1, 2, control.fileno()}
-        for listener in listeners:
-            keep |= {listener.udp.fileno(), listener.tcp.fileno()}
-        _let_go_of_files(keep)
-        load_record_types()
-        privileges.drop()
-        Worker(control, listeners, zones, versions).run()
-        code = 0
-    except Exception:
-        log.exception("worker failed")
-    finally:
-        os._exit(code)
-
-
-def _let_go_of_files(keep: t.Collection[int]) -> None:
-    """Make the supervisor's other files useless here: the device's, and other workers' controls.
-
-    Their numbers stay taken, since objects from before the fork still believe to own them.
-    """
-    nothing = os.open(os.devnull, os.O_RDWR)
-    for entry in list(pathlib.Path("/proc/self/fd").iterdir()):
-        number = int(entry.name)
-        if number not in keep and number != nothing:
-            with contextlib.suppress(OSError):
-                os.dup2(nothing, number)
+    def _see_off(self, now: float) -> None:
+        for pid, deadline in list(self._leaving.items()):
+            if children.has_ended(pid) is not None:
+                del self._leaving[pid]
+            elif now > deadline:
+                children.kill(pid)
+                del self._leaving[pid]

@@ -151,27 +151,42 @@ def listen(endpoint: Endpoint) -> Listener:
     Raises:
         UsageError: the address is taken, or binding it is not allowed.
     """
-    family = socket.AF_INET6 if endpoint.is_ipv6 else socket.AF_INET
-    opened: list[socket.socket] = []
+    udp = _bound(endpoint, socket.SOCK_DGRAM, "listen")
     try:
-        for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
-            sock = socket.socket(family, kind)
-            opened.append(sock)
-            sock.setblocking(False)
-            _set_options(sock, family, kind)
-            sock.bind((endpoint.address, endpoint.port))
-        opened[1].listen(_BACKLOG)
+        return Listener(endpoint, udp, listen_tcp(endpoint))
+    except UsageError:
+        udp.close()
+        raise
+
+
+def listen_tcp(endpoint: Endpoint, field: str = "listen") -> socket.socket:
+    """Return a TCP socket that listens on *endpoint*, as `listen` does.
+
+    Args:
+        field: Where the address stands in the configuration.
+    """
+    sock = _bound(endpoint, socket.SOCK_STREAM, field)
+    sock.listen(_BACKLOG)
+    return sock
+
+
+def _bound(endpoint: Endpoint, kind: socket.SocketKind, field: str) -> socket.socket:
+    family = socket.AF_INET6 if endpoint.is_ipv6 else socket.AF_INET
+    sock = socket.socket(family, kind)
+    try:
+        sock.setblocking(False)
+        _set_options(sock, family, kind)
+        sock.bind((endpoint.address, endpoint.port))
     except OSError as exc:
-        for sock in opened:
-            sock.close()
+        sock.close()
         remedies = {
-            errno.EADDRINUSE: "stop the other server there (see 'ss -lnup') or change 'listen'",
+            errno.EADDRINUSE: f"stop the other server there (see 'ss -lntup') or change '{field}'",
             errno.EACCES: "run with CAP_NET_BIND_SERVICE or listen on a port above 1023",
         }
         raise UsageError(
             f"cannot listen on {endpoint}: {exc.strerror}", remedies.get(exc.errno or 0, "")
         ) from None
-    return Listener(endpoint, opened[0], opened[1])
+    return sock
 
 
 def inherited(descriptors: t.Iterable[int]) -> dict[Endpoint, Listener]:
@@ -196,9 +211,7 @@ def inherited(descriptors: t.Iterable[int]) -> dict[Endpoint, Listener]:
     found = {}
     for endpoint, pair in pairs.items():
         if len(pair) == 2:
-            found[endpoint] = Listener(
-                endpoint, pair[socket.SOCK_DGRAM], pair[socket.SOCK_STREAM]
-            )
+            found[endpoint] = Listener(endpoint, pair[socket.SOCK_DGRAM], pair[socket.SOCK_STREAM])
         else:
             for sock in pair.values():
                 sock.close()

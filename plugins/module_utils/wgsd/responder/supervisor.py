@@ -2,11 +2,14 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The responder's first process: watches the devices, keeps the workers, obeys signals."""
+"""The responder's first process: keeps the watcher and the workers, hands on what they need."""
 
 from __future__ import annotations
 
+import dataclasses
 import logging
+import os
+import secrets
 import selectors
 import signal
 import socket
@@ -14,25 +17,33 @@ import time
 import types
 import typing as t
 
+from .. import systemd
 from ..config import DNS_PORT, ResponderSettings
 from ..device import Backend
 from ..errors import UsageError
 from ..model import Endpoint
-from ..systemd import notify
-from ..zone.version import Interface
+from ..zone.version import Delta, Interface
+from . import children, exporter, privileges, report
 from .crew import Crew, Member
-from .sockets import Listener, listen
+from .handover import Handover
+from .lookout import Lookout
+from .reload import Check, command_line
+from .sockets import LOOPBACK_INDEX, Listener, inherited, listen, listen_tcp
 from .state import SerialFiles
-from .watcher import Watcher
+from .stats import Board, Main, ZoneFigure
+from .watcher import Watcher, first_versions
+from .worker import Worker, load_record_types
 
 log = logging.getLogger(__name__)
 
-#: Workers: with two, one that is being replaced leaves no gap.
-WORKERS = 2
+#: Added to the niceness of workers: however much is asked, the tunnels come first.
+WORKER_NICENESS = 10
+#: Seconds between two reports.
+REPORT_PERIOD = 1.0
 
 
 class Supervisor:
-    """Runs a responder. Only this process has rights, and only its watchers touch a device."""
+    """Runs a responder. It neither reads a device nor answers a query: its children do."""
 
     def __init__(
         self,
@@ -43,56 +54,66 @@ class Supervisor:
         monotonic: t.Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
+        self._open_device = open_device
+        self._read_addresses = read_addresses
         self._monotonic = monotonic
-        self._selector = selectors.DefaultSelector()
-        self._crew = Crew(WORKERS, settings.zones, self._selector)
-        serials = SerialFiles(settings.state_dir)
-        self._watchers = [
-            Watcher(
-                device,
-                [zone for zone in settings.zones if zone.device == device],
-                open_device=open_device,
-                read_addresses=read_addresses,
-                serials=serials,
-            )
-            for device in dict.fromkeys(zone.device for zone in settings.zones)
-        ]
+        self._serials = SerialFiles(settings.state_dir)
+        self._devices = list(dict.fromkeys(zone.device for zone in settings.zones))
+        self._versions = first_versions(settings.zones, self._serials, time.time())
+        self._cookie_secret = secrets.token_bytes(16)
         self._listeners: dict[Endpoint, Listener] = {}
+        self._spare: dict[Endpoint, Listener] = {}
+        self._admitted: dict[Endpoint, frozenset[int]] = {}
         self._listen_trouble = ""
-        self._stopping = False
+        self._stopping = self._reload_wanted = False
+        self._check: Check | None = None
         self._status = ""
+        self._told_at = self._reported_at = -REPORT_PERIOD
+        self._exporter: tuple[int, socket.socket] | None = None
 
     def run(self) -> None:
-        """Serve until SIGTERM or SIGINT.
+        """Serve until SIGTERM or SIGINT; SIGHUP makes it become the program on the disk.
 
         Raises:
             UsageError: an address of the configuration cannot be listened on.
         """
+        self._selector = selectors.DefaultSelector()
+        workers = self._take_over()
+        self._crew = Crew(
+            self._settings.workers, self._worker, self._selector, monotonic=self._monotonic
+        )
+        self._crew.adopt(workers)
+        self._lookout = Lookout(self._watchers, self._selector, self._publish, self._monotonic)
         woken, wakes = socket.socketpair()
         for end in (woken, wakes):
             end.setblocking(False)
         signal.set_wakeup_fd(wakes.fileno(), warn_on_full_buffer=False)
-        before = {
-            number: signal.signal(number, self._stop) for number in (signal.SIGTERM, signal.SIGINT)
-        }
+        before = {number: signal.signal(number, self._heed) for number in children.SIGNALS}
+        # A wish to reload that came while this program was becoming another waits until now.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP])
         self._selector.register(woken, selectors.EVENT_READ)
         try:
+            self._export()
             while not self._stopping:
-                self._look()
                 self._follow_addresses()
-                refill = self._crew.fill()
-                self._report()
-                for key, mask in self._selector.select(self._patience(refill)):
+                waits = [self._lookout.keep(), self._crew.keep(), self._report()]
+                for key, mask in self._selector.select(max(0.0, min(waits))):
                     if isinstance(key.data, Member):
                         self._crew.handle(key.data, mask)
+                    elif isinstance(key.data, Lookout):
+                        key.data.handle(mask)
+                    elif isinstance(key.data, Check):
+                        self._finish_reload()
                     else:
                         woken.recv(4096)
+                if self._reload_wanted and not self._check:
+                    self._begin_reload()
         finally:
-            notify("STOPPING=1")
+            systemd.notify("STOPPING=1")
+            self._lookout.stop()
+            self._stop_exporter()
             self._crew.stop()
-            for watcher in self._watchers:
-                watcher.close()
-            for listener in self._listeners.values():
+            for listener in (*self._listeners.values(), *self._spare.values()):
                 listener.close()
             signal.set_wakeup_fd(-1)
             for number, handler in before.items():
@@ -101,64 +122,258 @@ class Supervisor:
             woken.close()
             wakes.close()
 
-    def _stop(self, number: int, _frame: types.FrameType | None) -> None:
-        self._stopping = True
+    def _heed(self, number: int, _frame: types.FrameType | None) -> None:
+        if number == signal.SIGHUP:
+            self._reload_wanted = True
+        else:
+            self._stopping = True
 
-    def _look(self) -> None:
-        """Read the devices whose time has come and hand on what changed."""
-        for watcher in self._watchers:
-            if watcher.due <= self._monotonic():
-                for version in watcher.poll():
-                    self._crew.publish(version)
+    def _take_over(self) -> t.Mapping[int, socket.socket]:
+        """Go on from what this process has left to itself, or the service manager has kept."""
+        zones = [zone.zone for zone in self._settings.zones]
+        handover = Handover.take()
+        if handover is None:
+            self._spare = inherited(systemd.take_passed_descriptors())
+            self._board = Board.create(zones, self._settings.workers, self._devices)
+        else:
+            self._spare = inherited(handover.sockets)
+            self._board = Board.inherit(
+                handover.board, zones, self._settings.workers, self._devices
+            )
+            self._board.supervisor.add(Main.RELOADS)
+            self._versions.update((v.zone, v) for v in handover.versions if v.zone in zones)
+        self._board.supervisor.set(Main.STARTED_NS, time.time_ns())
+        for name in zones:
+            self._record_zone(name)
+        return handover.workers if handover else {}
+
+    def _watchers(self) -> list[Watcher]:
+        """Make the watchers, in the process that runs them."""
+        return [
+            Watcher(
+                device,
+                [zone for zone in self._settings.zones if zone.device == device],
+                self._versions,
+                open_device=self._open_device,
+                read_addresses=self._read_addresses,
+                interface_index=socket.if_nametoindex,
+                serials=self._serials,
+                account=self._board.devices[device],
+            )
+            for device in self._devices
+        ]
+
+    def _worker(self, index: int, listeners: t.Sequence[Listener]) -> children.Task:
+        versions = list(self._versions.values())
+
+        def serve(control: socket.socket) -> None:
+            os.nice(WORKER_NICENESS)
+            load_record_types()
+            privileges.drop()
+            recorder = self._board.worker(index)
+            Worker(
+                control, listeners, self._settings, versions, recorder, self._cookie_secret
+            ).run()
+
+        return serve
+
+    def _publish(self, delta: Delta) -> None:
+        if delta.zone in self._versions:
+            self._versions[delta.zone] = self._versions[delta.zone].after(delta)
+            self._record_zone(delta.zone)
+            self._crew.publish(delta)
+
+    def _record_zone(self, zone: str) -> None:
+        version, block = self._versions[zone], self._board.zones[zone]
+        block.set(ZoneFigure.SERIAL, version.serial)
+        block.set(ZoneFigure.KNOWN, version.content is not None)
+        block.set(ZoneFigure.INSTANCES, len(version.content.instances) if version.content else 0)
 
     def _follow_addresses(self) -> None:
         """Listen as configured, else on the tunnel addresses, the last ones if there are none."""
+        sightings = self._lookout.sightings.values()
         wanted = self._settings.listen or tuple(
             Endpoint(address, DNS_PORT)
-            for address in dict.fromkeys(a for w in self._watchers for a in w.addresses)
+            for address in dict.fromkeys(a for seen in sightings for a in seen.addresses)
         )
-        if not wanted or set(wanted) == set(self._listeners):
+        if not wanted:
             return
         try:
-            self._listen_on(wanted)
+            moved = set(wanted) != set(self._listeners) and self._listen_on(wanted)
         except UsageError as exc:
             if self._settings.listen:
                 raise
             if str(exc) != self._listen_trouble:
                 log.error("%s; trying again", exc)
             self._listen_trouble = str(exc)
+            return
+        if self._guard() or moved:
+            self._crew.serve_on(tuple(self._listeners.values()))
 
-    def _listen_on(self, wanted: t.Sequence[Endpoint]) -> None:
+    def _listen_on(self, wanted: t.Sequence[Endpoint]) -> bool:
         opened: dict[Endpoint, Listener] = {}
         try:
             for endpoint in wanted:
-                opened[endpoint] = self._listeners.get(endpoint) or listen(endpoint)
+                known = self._listeners.get(endpoint) or self._spare.get(endpoint)
+                opened[endpoint] = known or listen(endpoint)
         except UsageError:
             for endpoint, listener in opened.items():
-                if endpoint not in self._listeners:
+                if endpoint not in self._listeners and endpoint not in self._spare:
                     listener.close()
             raise
-        for endpoint, listener in self._listeners.items():
+        for endpoint, listener in {**self._spare, **self._listeners}.items():
             if endpoint not in opened:
+                _forget(listener)
                 listener.close()
-        self._listeners = opened
+        for endpoint, listener in opened.items():
+            if endpoint not in self._listeners:
+                _store(listener)
+        self._listeners, self._spare = opened, {}
+        self._admitted = {e: a for e, a in self._admitted.items() if e in opened}
         self._listen_trouble = ""
         log.info("listening on %s", ", ".join(map(str, wanted)))
-        self._crew.serve_on(tuple(opened.values()))
+        return True
 
-    def _patience(self, refill: float | None) -> float:
-        """Return the seconds until something has to be done unasked."""
-        waits = [watcher.due - self._monotonic() for watcher in self._watchers]
-        if refill is not None:
-            waits.append(refill)
-        return max(0.0, min(waits))
+    def _guard(self) -> bool:
+        """Have the kernel check where packets come in, where that is all there is to check.
 
-    def _report(self) -> None:
-        """Tell the service manager once it can be asked, and later whenever that changes."""
-        troubles = [text for text in (w.trouble for w in self._watchers) if text]
+        Returns:
+            Whether workers have to learn that a listener needs no guard any more, or does again.
+        """
+        says_who = any(zone.allow_query is not None for zone in self._settings.zones)
+        changed = False
+        for endpoint, listener in self._listeners.items():
+            devices = [
+                seen
+                for seen in self._lookout.sightings.values()
+                if not says_who and endpoint.address in seen.addresses
+            ]
+            indexes = frozenset(seen.index for seen in devices if seen.index)
+            if indexes and self._admitted.get(endpoint) != indexes:
+                listener.admit_only({LOOPBACK_INDEX, *indexes})
+                self._admitted[endpoint] = indexes
+            elif not devices and self._lookout.sightings and endpoint in self._admitted:
+                listener.admit_all()
+                del self._admitted[endpoint]
+            guarded = endpoint not in self._admitted
+            if guarded != listener.guarded:
+                self._listeners[endpoint] = dataclasses.replace(listener, guarded=guarded)
+                changed = True
+        return changed
+
+    def _export(self) -> None:
+        """Start the process that shows the figures to Prometheus, if one is wished for."""
+        if self._settings.metrics is None:
+            return
+        with listen_tcp(self._settings.metrics, "metrics") as sock:
+            self._exporter = children.fork(
+                lambda control: self._serve_figures(sock, control), [sock.fileno()]
+            )
+        log.info("metrics on http://%s/metrics", self._settings.metrics)
+
+    def _serve_figures(self, sock: socket.socket, control: socket.socket) -> None:
+        os.nice(WORKER_NICENESS)
+        privileges.drop()
+        exporter.serve(self._board, sock, control)
+
+    def _stop_exporter(self) -> None:
+        if self._exporter:
+            pid, control = self._exporter
+            control.close()
+            children.kill(pid)
+        self._exporter = None
+
+    def _begin_reload(self) -> None:
+        self._reload_wanted = False
+        systemd.notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        try:
+            self._check = Check(command_line())
+        except OSError as exc:
+            self._refuse_reload([str(exc)])
+            return
+        self._selector.register(self._check.ended, selectors.EVENT_READ, self._check)
+
+    def _finish_reload(self) -> None:
+        assert self._check is not None
+        self._selector.unregister(self._check.ended)
+        objections = self._check.objections()
+        self._check = None
+        if objections:
+            self._refuse_reload(objections)
+            return
+        log.info("reloading")
+        self._lookout.stop()
+        self._stop_exporter()
+        sockets = [s for one in self._listeners.values() for s in (one.udp, one.tcp)]
+        Handover(
+            [sock.fileno() for sock in sockets],
+            self._crew.controls(),
+            list(self._versions.values()),
+            self._board.fileno(),
+        ).leave()
+        command = command_line()
+        # What comes from now on is for the program that this one becomes.
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
+        try:
+            os.execv(command[0], command)
+        except OSError as exc:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP])
+            self._refuse_reload([str(exc)])
+            self._export()
+
+    def _refuse_reload(self, objections: t.Iterable[str]) -> None:
+        for line in objections:
+            log.error("not reloaded: %s", line)
+        log.error("not reloaded: the responder goes on as it was")
+        systemd.notify("READY=1")
+
+    def _troubles(self) -> list[str]:
+        troubles = [seen.trouble for seen in self._lookout.sightings.values() if seen.trouble]
         if not self._listeners:
             troubles.append(self._listen_trouble or "no tunnel address to listen on yet")
+        return troubles
+
+    def _report(self) -> float:
+        """Tell the service manager how it is, and write the report.
+
+        Returns:
+            Seconds until it has to be called again.
+        """
+        now = self._monotonic()
+        troubles = self._troubles()
         status = "; ".join(troubles) or "serving"
-        if status != self._status and (troubles or self._crew.is_current):
+        can_tell = self._crew.is_current or (troubles and self._lookout.sightings)
+        if status != self._status and can_tell and not self._check:
             self._status = status
-            notify("READY=1", f"STATUS={status}")
+            systemd.notify("READY=1", f"STATUS={status}")
+        period = min(REPORT_PERIOD, (systemd.watchdog_period() or REPORT_PERIOD) / 2)
+        if now - self._told_at >= period:
+            self._told_at = now
+            systemd.notify("WATCHDOG=1")
+            board = self._board.supervisor
+            board.set(Main.WORKERS, len(self._crew.pids))
+            board.set(Main.SOCKET_DROPS, sum(one.drops() for one in self._listeners.values()))
+            report.write(
+                report.path(),
+                report.snapshot(
+                    self._board, self._settings, list(self._listeners), troubles, time.time()
+                ),
+            )
+        return self._told_at + period - now
+
+
+def _store(listener: Listener) -> None:
+    """Have the service manager keep the sockets: queries wait in them while we restart."""
+    for kind, sock in (("udp", listener.udp), ("tcp", listener.tcp)):
+        name = _stored_name(kind, listener.endpoint)
+        systemd.notify("FDSTORE=1", f"FDNAME={name}", descriptors=[sock.fileno()])
+
+
+def _forget(listener: Listener) -> None:
+    for kind in ("udp", "tcp"):
+        systemd.notify("FDSTOREREMOVE=1", f"FDNAME={_stored_name(kind, listener.endpoint)}")
+
+
+def _stored_name(kind: str, endpoint: Endpoint) -> str:
+    # A name must not have a colon.
+    return f"{kind}-{endpoint.address.replace(':', '_')}-{endpoint.port}"

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Watches one device for the zones that describe it: reads, compares, makes versions."""
+"""Watches one device for the zones that describe it: reads, compares, makes deltas."""
 
 from __future__ import annotations
 
@@ -13,17 +13,30 @@ import typing as t
 from ..config import ZoneSettings
 from ..device import Backend
 from ..errors import DeviceError, NoDeviceError
-from ..model import REJECT_AFTER_TIME, Device
+from ..keys import PublicKey
+from ..model import REJECT_AFTER_TIME, Device, Peer
 from ..zone import serial
-from ..zone.version import Content, Interface, Version, content_of, tunnel_addresses
+from ..zone.version import (
+    Delta,
+    Interface,
+    Version,
+    content_of,
+    instance_of,
+    own_instance,
+    tunnel_addresses,
+)
+from .stats import Block, Reading
 
 log = logging.getLogger(__name__)
 
 #: Seconds between the starts of two reads of a device that is read quickly.
 READ_PERIOD = 0.05
-#: The part of one core that this process may spend on reading; costly reads make the period
-#: longer. The device, in the kernel or in userspace, spends about as much again.
-READ_SHARE = 0.1
+#: The part of the time for which the device is being read: a costly read makes the period longer.
+#: A userspace device spends most of that time itself.
+READ_SHARE = 0.15
+#: Seconds after which a device is read again whatever that costs: the bound of staleness, to
+#: which the read itself adds.
+READ_PERIOD_MAX = 0.75
 #: Seconds between two looks for a device that is not there, or for its first address.
 SEARCH_PERIOD = 0.25
 #: Seconds between two reads of the interface's addresses, which hardly ever change.
@@ -47,7 +60,9 @@ class Watcher:
     """Reads a device on a schedule that depends on nothing but the cost of a read.
 
     Attributes:
+        device: The interface's name.
         due: When to call `poll` next, in the monotonic clock's seconds.
+        index: The interface's index; None while it is not there.
         addresses: The tunnel addresses as last seen, without link-local ones.
         trouble: Why the device cannot be read, empty while it can.
     """
@@ -56,60 +71,66 @@ class Watcher:
         self,
         device: str,
         zones: t.Sequence[ZoneSettings],
+        versions: t.Mapping[str, Version],
         *,
         open_device: t.Callable[[str], Backend],
         read_addresses: t.Callable[[str], t.Sequence[Interface]],
+        interface_index: t.Callable[[str], int],
         serials: Serials,
+        account: Block[Reading],
         monotonic: t.Callable[[], float] = time.monotonic,
         cpu: t.Callable[[], float] = time.process_time,
         wall: t.Callable[[], float] = time.time,
     ) -> None:
-        self._device = device
+        """Make a watcher that goes on from *versions*, which are being served.
+
+        Args:
+            interface_index: Returns the index of an interface; raises OSError if there is none.
+            account: Where to note what reading costs.
+        """
+        self.device = device
         self._open = open_device
         self._read_addresses = read_addresses
+        self._interface_index = interface_index
         self._serials = serials
         self._monotonic = monotonic
         self._cpu = cpu
+        self._wall = wall
         self._zones = zones
-        self._versions = {
-            zone.zone: Version(
-                zone.zone, serial.first_of_run(wall(), serials.load(zone.zone)), None
-            )
-            for zone in zones
-        }
+        self._versions = {zone.zone: versions[zone.zone] for zone in zones}
         self._backend: Backend | None = None
         self._addresses_due = 0.0
-        self._known: object = None
-        self._last_seen: float | None = None
+        #: What the versions are made of; None: they are to be compared as a whole.
+        self._seen: tuple[object, t.Mapping[PublicKey, Peer]] | None = None
+        knows = any(version.content for version in self._versions.values())
+        self._last_seen: float | None = monotonic() if knows else None
+        self._account = account
         self.due = monotonic()
+        self.index: int | None = None
         self.addresses: tuple[str, ...] = ()
         self.trouble = ""
 
-    @property
-    def versions(self) -> t.Collection[Version]:
-        """The newest version of each zone."""
-        return self._versions.values()
-
-    def poll(self) -> list[Version]:
-        """Read the device once and return the versions of the zones that changed by it."""
-        started = self._monotonic()
+    def poll(self) -> list[Delta]:
+        """Read the device once and return the deltas of the zones that changed by it."""
+        started, spent = self._monotonic(), self._cpu()
         try:
             backend = self._opened(started)
-            spent = self._cpu()
             device = backend.read()
         except DeviceError as exc:
             self._drop_backend()
             self._tell(exc)
-            changed = self._expire(started)
+            self._account.add(Reading.FAILURES)
             self.due = started + SEARCH_PERIOD
-            return changed
+            return self._expire(started)
         if self.trouble:
-            log.info("device %s can be read again", self._device)
+            log.info("device %s can be read again", self.device)
             self.trouble = ""
+        took, spent = self._monotonic() - started, self._cpu() - spent
         self._last_seen = started
-        changed = self._compare(device)
-        self.due = started + max(READ_PERIOD, (self._cpu() - spent) / READ_SHARE)
-        return changed
+        deltas = self._compare(device)
+        self.due = started + min(max(READ_PERIOD, took / READ_SHARE), READ_PERIOD_MAX)
+        self._note(device, took, spent, len(deltas))
+        return deltas
 
     def close(self) -> None:
         """Let the device go."""
@@ -117,32 +138,78 @@ class Watcher:
 
     def _opened(self, now: float) -> Backend:
         """Open the device if need be, and look at its addresses if it is time."""
+        try:
+            index = self._interface_index(self.device)
+        except OSError:
+            index = None
+        if index != self.index:
+            # Made anew under the same name: nothing that is known of the old one counts.
+            self._drop_backend()
+            self.index = index
         if self._backend is None:
-            self._backend = self._open(self._device)
+            self._backend = self._open(self.device)
             self._addresses_due = now
         if now >= self._addresses_due:
-            self.addresses = tunnel_addresses(self._read_addresses(self._device))
+            self.addresses = tunnel_addresses(self._read_addresses(self.device))
             self._addresses_due = now + (ADDRESS_PERIOD if self.addresses else SEARCH_PERIOD)
         return self._backend
 
-    def _compare(self, device: Device) -> list[Version]:
-        # Most reads find nothing new, which a look at the few things that matter shows quickly.
-        peers = {key: (peer.endpoint, peer.allowed_ips) for key, peer in device.peers.items()}
-        known = (device.public_key, device.listen_port, self.addresses, peers)
-        if known == self._known:
+    def _compare(self, device: Device) -> list[Delta]:
+        # Most reads find nothing new. An unchanged peer is the very same object as before.
+        whole = (device.public_key, device.listen_port, self.addresses)
+        before, self._seen = self._seen, (whole, device.peers)
+        if before is None or before[0] != whole:
+            return self._steps(
+                lambda zone, version, number: version.delta_to(
+                    number, content_of(zone, device, self.addresses)
+                )
+            )
+        old = before[1]
+        touched = [p for key, p in device.peers.items() if not _serves_as(old.get(key), p)]
+        gone = [key for key in old if key not in device.peers] if self._lost(old, device) else []
+        if not touched and not gone:
             return []
-        self._known = known
-        changed = []
+
+        def step(zone: ZoneSettings, version: Version, number: int) -> Delta | None:
+            changes = {peer.public_key: instance_of(zone, peer) for peer in touched}
+            changes.update(dict.fromkeys(gone))
+            own = own_instance(zone, device)
+            if own is not None:
+                changes[own.public_key] = own
+            return version.delta_by(number, changes)
+
+        return self._steps(step)
+
+    @staticmethod
+    def _lost(old: t.Mapping[PublicKey, Peer], device: Device) -> bool:
+        return old.keys() != device.peers.keys()
+
+    def _steps(self, step: t.Callable[[ZoneSettings, Version, int], Delta | None]) -> list[Delta]:
+        deltas = []
         for zone in self._zones:
-            content = content_of(zone, device, self.addresses)
-            if content != self._versions[zone.zone].content:
-                changed.append(self._next(zone.zone, content))
-        return changed
+            delta = step(zone, self._versions[zone.zone], self._next(zone.zone))
+            if delta is not None:
+                deltas.append(self._make(delta))
+        return deltas
+
+    def _note(self, device: Device, took: float, spent: float, changes: int) -> None:
+        account = self._account
+        account.add(Reading.READS)
+        account.set(Reading.CPU_NS, int(spent * 1e9))
+        account.add(Reading.CPU_ALL_NS, int(spent * 1e9))
+        account.set(Reading.WALL_NS, int(took * 1e9))
+        account.set(Reading.LAST_GOOD_NS, int(self._wall() * 1e9))
+        account.add(Reading.CHANGES, changes)
+        if changes or account.get(Reading.PEERS) != len(device.peers):
+            served = sum(1 for peer in device.peers.values() if peer.endpoint)
+            account.set(Reading.PEERS, len(device.peers))
+            account.set(Reading.PEERS_WITH_ENDPOINT, served)
 
     def _drop_backend(self) -> None:
         if self._backend is not None:
             self._backend.close()
         self._backend = None
+        self._seen = None
 
     def _tell(self, exc: DeviceError) -> None:
         if str(exc) == self.trouble:
@@ -154,20 +221,45 @@ class Watcher:
             level = logging.WARNING if isinstance(exc, NoDeviceError) else logging.ERROR
             log.log(level, "%s; its last endpoints are served for %d s at most", exc, GRACE)
 
-    def _expire(self, now: float) -> list[Version]:
+    def _expire(self, now: float) -> list[Delta]:
         """Withdraw all contents once the device has been gone for too long."""
         if self._last_seen is None or now - self._last_seen < GRACE:
             return []
         self._last_seen = None
-        self._known = None
-        log.warning("device %s is still gone; its zones fail until it is back", self._device)
-        return [self._next(zone, None) for zone in self._versions]
+        log.warning("device %s is still gone; its zones fail until it is back", self.device)
+        return [self._make(Delta(zone, self._next(zone), None)) for zone in self._versions]
 
-    def _next(self, zone: str, content: Content | None) -> Version:
+    def _next(self, zone: str) -> int:
         last = self._versions[zone]
         # The serial that a run starts with has not been served yet.
-        is_first = last.content is None
-        number = last.serial if is_first else serial.following(last.serial)
-        self._versions[zone] = Version(zone, number, content)
-        self._serials.save(zone, number)
-        return self._versions[zone]
+        return last.serial if last.content is None else serial.following(last.serial)
+
+    def _make(self, delta: Delta) -> Delta:
+        self._versions[delta.zone] = self._versions[delta.zone].after(delta)
+        self._serials.save(delta.zone, delta.serial)
+        return delta
+
+
+def first_versions(
+    zones: t.Iterable[ZoneSettings], serials: Serials, now: float
+) -> dict[str, Version]:
+    """Return the versions with which a responder starts: numbered, and without content.
+
+    Args:
+        now: Seconds since the epoch.
+    """
+    return {
+        zone.zone: Version(zone.zone, serial.first_of_run(now, serials.load(zone.zone)))
+        for zone in zones
+    }
+
+
+def _serves_as(before: Peer | None, now: Peer) -> bool:
+    """Whether nothing has changed of what a zone says about a peer."""
+    if before is now:
+        return True
+    return (
+        before is not None
+        and before.endpoint == now.endpoint
+        and before.allowed_ips == now.allowed_ips
+    )

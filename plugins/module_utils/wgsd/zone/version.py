@@ -13,7 +13,7 @@ import typing as t
 
 from ..config import ZoneSettings
 from ..keys import PublicKey
-from ..model import Device
+from ..model import Device, Peer
 
 Interface = t.Union[ipaddress.IPv4Interface, ipaddress.IPv6Interface]
 
@@ -130,6 +130,21 @@ class Version:
             tuple(key for key in before.instances if key not in content.instances),
         )
 
+    def delta_by(self, serial: int, changes: t.Mapping[PublicKey, Instance | None]) -> Delta | None:
+        """Return the delta that *changes* of a known content make; None if they make none.
+
+        Args:
+            changes: Instances as they are now, None for those that are gone.
+        """
+        if self.content is None:
+            raise ValueError(f"nothing is known of {self.zone} that could change")
+        before = self.content.instances
+        changed = tuple(i for key, i in changes.items() if i and before.get(key) != i)
+        removed = tuple(key for key, i in changes.items() if i is None and key in before)
+        if not changed and not removed:
+            return None
+        return Delta(self.zone, serial, self.content.addresses, changed, removed)
+
     def whole(self) -> Delta:
         """Return the delta that leads to this version from anything."""
         if self.content is None:
@@ -150,24 +165,32 @@ def content_of(settings: ZoneSettings, device: Device, addresses: tuple[str, ...
     Args:
         addresses: As `tunnel_addresses` returns them.
     """
-    instances = {
-        key: Instance(
-            key,
-            peer.endpoint.address,
-            peer.endpoint.port,
-            peer.allowed_ips,
-            settings.names.get(key),
-        )
-        for key, peer in device.peers.items()
-        if peer.endpoint is not None
-    }
-    own = _own_instance(settings, device)
+    instances = {}
+    for peer in device.peers.values():
+        instance = instance_of(settings, peer)
+        if instance is not None:
+            instances[peer.public_key] = instance
+    own = own_instance(settings, device)
     if own is not None:
         instances[own.public_key] = own
     return Content(addresses, instances)
 
 
-def _own_instance(settings: ZoneSettings, device: Device) -> Instance | None:
+def instance_of(settings: ZoneSettings, peer: Peer) -> Instance | None:
+    """Return what the zone serves of *peer*; None if it has no endpoint."""
+    if peer.endpoint is None:
+        return None
+    return Instance(
+        peer.public_key,
+        peer.endpoint.address,
+        peer.endpoint.port,
+        peer.allowed_ips,
+        settings.names.get(peer.public_key),
+    )
+
+
+def own_instance(settings: ZoneSettings, device: Device) -> Instance | None:
+    """Return what the zone serves of the registry itself, if it does."""
     if settings.own is None or device.public_key is None:
         return None
     endpoint = settings.own.endpoint

@@ -1,0 +1,92 @@
+# Copyright: (c) 2026, wgsd.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Processes that the supervisor forks: each has one task and ends with its control socket."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import logging
+import os
+import pathlib
+import signal
+import socket
+import typing as t
+
+log = logging.getLogger(__name__)
+
+#: Signals that mean something to the supervisor.
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+Task = t.Callable[[socket.socket], None]
+
+
+def fork(task: Task, keep: t.Iterable[int] = ()) -> tuple[int, socket.socket]:
+    """Run *task* in a new process.
+
+    Args:
+        task: Gets the process's end of a stream; it is to return when the other end is closed.
+        keep: Descriptors that the process goes on using; all others are of no use to it.
+
+    Returns:
+        The process's number and our end of the stream.
+    """
+    ours, theirs = socket.socketpair()
+    pid = os.fork()
+    if pid == 0:
+        _be_a_child(task, theirs, {0, 1, 2, theirs.fileno(), *keep})
+    theirs.close()
+    return pid, ours
+
+
+def has_ended(pid: int) -> str | None:
+    """Return how a child ended, in words; None while it runs. A child may be asked for once."""
+    ended, status = os.waitpid(pid, os.WNOHANG)
+    return _describe(status) if ended else None
+
+
+def kill(pid: int) -> str:
+    """End a child at once and return how it ended, which may have been before."""
+    os.kill(pid, signal.SIGKILL)
+    _pid, status = os.waitpid(pid, 0)
+    return _describe(status)
+
+
+def _describe(status: int) -> str:
+    if os.WIFSIGNALED(status):
+        return f"signal {os.WTERMSIG(status)}"
+    return f"exit code {os.WEXITSTATUS(status)}"
+
+
+def _be_a_child(task: Task, control: socket.socket, keep: t.Collection[int]) -> t.NoReturn:
+    """Run *task* and never return into what the supervisor was doing."""
+    code = 1
+    try:
+        # The control socket says when to end. Signals are for the supervisor, which decides.
+        signal.set_wakeup_fd(-1)
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+        _let_go_of_files(keep)
+        # What the supervisor made stays shared with it, and is not looked through again.
+        gc.freeze()
+        task(control)
+        code = 0
+    except Exception:
+        log.exception("a process of the responder failed")
+    finally:
+        os._exit(code)
+
+
+def _let_go_of_files(keep: t.Collection[int]) -> None:
+    """Make the supervisor's other files useless here: the device's, and other children's controls.
+
+    Their numbers stay taken, since objects from before the fork still believe to own them.
+    """
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for entry in list(pathlib.Path("/proc/self/fd").iterdir()):
+        number = int(entry.name)
+        if number not in keep and number != nothing:
+            with contextlib.suppress(OSError):
+                os.dup2(nothing, number)

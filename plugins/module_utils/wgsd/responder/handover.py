@@ -1,0 +1,80 @@
+# Copyright: (c) 2026, wgsd.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a supervisor leaves to the program that it becomes: so a reload loses no query.
+
+The process stays the same one, as do its children and its open files; only their meaning has to be
+told, in a variable of the environment.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import socket
+import typing as t
+
+from ..zone.version import Delta, Version
+from . import frames
+
+_VARIABLE = "WGSD_HANDOVER"
+
+
+@dataclasses.dataclass(frozen=True)
+class Handover:
+    """Open files and processes, ready to go on.
+
+    Attributes:
+        sockets: Descriptors of what is listened on.
+        workers: Control sockets of the workers that answer meanwhile, by process.
+        versions: What these serve.
+        board: Descriptor of the figures.
+    """
+
+    sockets: t.Sequence[int]
+    workers: t.Mapping[int, socket.socket]
+    versions: t.Sequence[Version]
+    board: int
+
+    def leave(self) -> None:
+        """Have all this outlive the call of execv(3) that must follow."""
+        known = os.memfd_create("wgsd-versions")
+        with os.fdopen(known, "wb", closefd=False) as file:
+            for version in self.versions:
+                file.write(frames.frame(version.whole().encode()))
+        workers = {pid: control.fileno() for pid, control in self.workers.items()}
+        for descriptor in (known, self.board, *self.sockets, *workers.values()):
+            os.set_inheritable(descriptor, True)
+        os.environ[_VARIABLE] = json.dumps(
+            {
+                # Not meant for children that get the environment as well.
+                "pid": os.getpid(),
+                "sockets": list(self.sockets),
+                "workers": list(workers.items()),
+                "versions": known,
+                "board": self.board,
+            }
+        )
+
+    @classmethod
+    def take(cls) -> Handover | None:
+        """Take over what this process has left to itself, once; None if there is nothing."""
+        left = json.loads(os.environ.pop(_VARIABLE, "{}"))
+        if left.get("pid") != os.getpid():
+            return None
+        versions = []
+        with os.fdopen(left["versions"], "rb") as file:
+            file.seek(0)
+            known = bytearray(file.read())
+        while (encoded := frames.take(known)) is not None:
+            delta = Delta.decode(encoded)
+            versions.append(Version(delta.zone, delta.serial).after(delta))
+        workers = {pid: socket.socket(fileno=control) for pid, control in left["workers"]}
+        handover = cls(left["sockets"], workers, versions, left["board"])
+        for descriptor in (handover.board, *handover.sockets):
+            os.set_inheritable(descriptor, False)
+        for control in workers.values():
+            control.set_inheritable(False)
+        return handover

@@ -1,0 +1,192 @@
+# Copyright: (c) 2026, wgsd.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The watcher's process: what runs in it, and how the supervisor hears from it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import select
+import selectors
+import socket
+import time
+import typing as t
+
+from ..zone.version import Delta
+from . import children, frames, privileges
+from .watcher import Watcher
+
+log = logging.getLogger(__name__)
+
+#: Seconds between two signs of life from a watcher that has no news.
+HEARTBEAT = 1.0
+#: Seconds without a sign of life after which a watcher hangs: more than a device has to answer.
+SILENCE_MAX = 30.0
+#: Seconds between two starts of a watcher.
+RESTART_PERIOD = 1.0
+_DELTA, _SIGHTING = b"D", b"S"
+
+
+@dataclasses.dataclass(frozen=True)
+class Sighting:
+    """What is known of a device besides its peers.
+
+    Attributes:
+        index: The interface's index; None while it is not there.
+        addresses: The tunnel addresses; the last ones while it is not there.
+        trouble: Why the device cannot be read, empty while it can.
+    """
+
+    index: int | None = None
+    addresses: tuple[str, ...] = ()
+    trouble: str = ""
+
+
+def watch(
+    control: socket.socket,
+    watchers: t.Sequence[Watcher],
+    monotonic: t.Callable[[], float] = time.monotonic,
+) -> None:
+    """Poll *watchers* and send what they find until the other end of *control* is closed."""
+    told: dict[str, Sighting] = {}
+    beat_due = 0.0
+    try:
+        while True:
+            for watcher in watchers:
+                if watcher.due <= monotonic():
+                    for delta in watcher.poll():
+                        control.sendall(frames.frame(_DELTA + delta.encode()))
+            seen = {w.device: Sighting(w.index, w.addresses, w.trouble) for w in watchers}
+            if seen != told or monotonic() >= beat_due:
+                facts = {device: dataclasses.astuple(seen[device]) for device in seen}
+                control.sendall(frames.frame(_SIGHTING + json.dumps(facts).encode()))
+                told, beat_due = seen, monotonic() + HEARTBEAT
+            due = min([beat_due, *(watcher.due for watcher in watchers)])
+            if select.select([control], [], [], max(0.0, due - monotonic()))[0]:
+                return  # Nothing is ever sent here: the supervisor has closed its end.
+    except (BrokenPipeError, ConnectionResetError):
+        return
+    finally:
+        for watcher in watchers:
+            watcher.close()
+
+
+class Lookout:
+    """Keeps a watcher running. One that dies or hangs is replaced; its last word goes on standing.
+
+    Attributes:
+        sightings: By device.
+        restarts: Watchers that had to be replaced.
+    """
+
+    def __init__(
+        self,
+        make_watchers: t.Callable[[], t.Sequence[Watcher]],
+        selector: selectors.BaseSelector,
+        publish: t.Callable[[Delta], None],
+        monotonic: t.Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Make a lookout, which `keep` starts.
+
+        Args:
+            make_watchers: Is called in the watcher's own process.
+            selector: Gets the watcher's control socket, with this object as its data.
+            publish: Takes each delta.
+        """
+        self._make_watchers = make_watchers
+        self._selector = selector
+        self._publish = publish
+        self._monotonic = monotonic
+        self._pid = 0
+        self._control: socket.socket | None = None
+        self._incoming = bytearray()
+        self._heard = 0.0
+        self._next_start = 0.0
+        self.sightings: dict[str, Sighting] = {}
+        self.restarts = 0
+
+    @property
+    def pid(self) -> int | None:
+        """The watcher's process."""
+        return self._pid if self._control else None
+
+    def keep(self) -> float:
+        """Start a watcher if there is none, replace one that hangs.
+
+        Returns:
+            Seconds until it has to be called again.
+        """
+        now = self._monotonic()
+        if self._control is None:
+            if now >= self._next_start:
+                self._start(now)
+            else:
+                return self._next_start - now
+        elif now - self._heard > SILENCE_MAX:
+            self._bury(f"silent for {SILENCE_MAX:.0f} s")
+            return RESTART_PERIOD
+        return max(0.0, self._heard + SILENCE_MAX - now)
+
+    def handle(self, _mask: int) -> None:
+        """React to an event on the watcher's control socket."""
+        if self._control is None:
+            return
+        try:
+            chunk = self._control.recv(1 << 20)
+        except BlockingIOError:
+            return
+        except OSError:
+            chunk = b""
+        if not chunk:
+            self._bury("")
+            return
+        self._heard = self._monotonic()
+        self._incoming += chunk
+        while (message := frames.take(self._incoming)) is not None:
+            self._read(message)
+
+    def stop(self) -> None:
+        """End the watcher."""
+        if self._control is not None:
+            self._let_go()
+            children.kill(self._pid)
+
+    def _start(self, now: float) -> None:
+        def task(control: socket.socket) -> None:
+            privileges.keep_only(privileges.READ_DEVICE)
+            watch(control, self._make_watchers())
+
+        self._pid, self._control = children.fork(task)
+        self._control.setblocking(False)
+        self._selector.register(self._control, selectors.EVENT_READ, self)
+        self._heard, self._next_start = now, now + RESTART_PERIOD
+
+    def _read(self, message: bytes) -> None:
+        kind, payload = message[:1], message[1:]
+        if kind == _DELTA:
+            self._publish(Delta.decode(payload))
+        else:
+            self.sightings = {
+                device: Sighting(index, tuple(addresses), trouble)
+                for device, (index, addresses, trouble) in json.loads(payload).items()
+            }
+
+    def _bury(self, reason: str) -> None:
+        self._let_go()
+        ended = children.kill(self._pid)
+        self.restarts += 1
+        log.error(
+            "watcher %d ended unasked (%s); the last endpoints are served, starting another",
+            self._pid,
+            reason or ended,
+        )
+
+    def _let_go(self) -> None:
+        assert self._control is not None
+        self._selector.unregister(self._control)
+        self._control.close()
+        self._control = None
+        self._incoming.clear()
