@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import typing as t
@@ -33,9 +32,16 @@ Step = t.Union[bytes, BaseException]
 class Connection:
     """Plays a list of dumps, each a list of messages and exceptions, and refuses requests."""
 
+    opened: t.ClassVar[list[Connection]] = []
+
     def __init__(self, dumps: list[list[Step]], refusal: OSError | None) -> None:
         self._dumps = dumps
         self._refusal = refusal
+        self.closed = False
+        self.opened.append(self)
+
+    def close(self) -> None:
+        self.closed = True
 
     def dump(self, _command: int, _attributes: bytes) -> t.Iterator[bytes]:
         for step in self._dumps.pop(0):
@@ -56,10 +62,11 @@ def failure(code: int) -> OSError:
 def play(monkeypatch: pytest.MonkeyPatch) -> t.Callable[..., kernel.KernelBackend]:
     def start(*dumps: list[Step], refusal: OSError | None = None) -> kernel.KernelBackend:
         script = [[], *dumps]
+        monkeypatch.setattr(Connection, "opened", [])
         monkeypatch.setattr(
             netlink,
             "GenericSocket",
-            lambda _family, _schema: contextlib.nullcontext(Connection(script, refusal)),
+            lambda _family, _schema: Connection(script, refusal),
         )
         # lo is there everywhere, and nothing real is asked.
         return kernel.KernelBackend("lo")
@@ -72,6 +79,43 @@ def test_a_dump_that_is_interrupted_is_read_again_from_the_start(
 ) -> None:
     backend = play([PEER, netlink.DumpInterrupted()], [OTHER_PEER])
     assert list(backend.read().peers) == [OTHER_KEY]
+
+
+def test_reads_share_a_socket_until_one_fails(
+    play: t.Callable[..., kernel.KernelBackend],
+) -> None:
+    backend = play([PEER], [PEER], [PEER, netlink.DumpInterrupted()], [PEER], [failure(errno.EIO)])
+    backend.read()
+    backend.read()
+    probe, first = Connection.opened
+    assert (probe.closed, first.closed) == (True, False)
+    backend.read()
+    *_before, second = Connection.opened
+    assert (len(Connection.opened), first.closed, second.closed) == (3, True, False)
+    with pytest.raises(DeviceError):
+        backend.read()
+    assert second.closed
+
+
+def test_a_closed_device_keeps_neither_socket_nor_peers(
+    play: t.Callable[..., kernel.KernelBackend],
+) -> None:
+    backend = play([PEER], [PEER])
+    before = backend.read().peers[KEY]
+    backend.close()
+    assert all(connection.closed for connection in Connection.opened)
+    after = backend.read().peers[KEY]
+    assert (after, after is before) == (before, False)
+
+
+def test_an_unchanged_peer_stays_the_same_object_though_dumps_are_interrupted(
+    play: t.Callable[..., kernel.KernelBackend],
+) -> None:
+    backend = play([PEER], [OTHER_PEER, netlink.DumpInterrupted()], [PEER, OTHER_PEER])
+    before = backend.read().peers
+    after = backend.read().peers
+    assert list(after) == [KEY, OTHER_KEY]
+    assert after[KEY] is before[KEY]
 
 
 def test_a_device_that_changes_all_the_time_is_given_up(

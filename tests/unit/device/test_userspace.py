@@ -46,11 +46,15 @@ allowed_ip=2001:db8::/32
 
 
 class Scripted:
-    """A userspace device that gives one reply to every request and keeps the requests."""
+    """A userspace device that gives one reply to every request and keeps the requests.
+
+    Attributes:
+        reply: May be changed between two requests.
+    """
 
     def __init__(self, path: pathlib.Path, reply: bytes, hold: bool) -> None:
         self.requests: list[str] = []
-        self._reply = reply
+        self.reply = reply
         self._hold = hold
         self._open: list[socket.socket] = []
         self._listener = socket.socket(socket.AF_UNIX)
@@ -73,7 +77,7 @@ class Scripted:
                 request += chunk
             if request:
                 self.requests.append(request.decode())
-                connection.sendall(self._reply)
+                connection.sendall(self.reply)
             if self._hold:
                 self._open.append(connection)
             else:
@@ -125,6 +129,50 @@ def test_every_field_of_a_reply_is_read(folder: pathlib.Path) -> None:
     assert peer.preshared_key == bytes.fromhex(SECRET_HEX)
     bare = snapshot.peers[OTHER_KEY]
     assert (bare.endpoint, bare.allowed_ips, bare.preshared_key) == (None, (), None)
+
+
+def test_an_unchanged_peer_is_the_same_object_and_a_changed_one_shares_what_it_can(
+    folder: pathlib.Path,
+) -> None:
+    quiet = f"public_key={OTHER_KEY.hex()}\nendpoint=192.0.2.2:7\n"
+    with device(folder, f"{PEER}{quiet}errno=0\n\n") as (backend, scripted):
+        before = backend.read().peers
+        # A Go map has no order.
+        scripted.reply = f"{quiet}{PEER.replace('rx_bytes=22', 'rx_bytes=23')}errno=0\n\n".encode()
+        after = backend.read().peers
+        backend.close()
+        anew = backend.read().peers
+    assert after[OTHER_KEY] is before[OTHER_KEY]
+    assert (before[KEY].rx_bytes, after[KEY].rx_bytes) == (22, 23)
+    assert after[KEY].endpoint is before[KEY].endpoint
+    assert after[KEY].allowed_ips is before[KEY].allowed_ips
+    assert anew == after
+    assert anew[OTHER_KEY] is not before[OTHER_KEY], "a closed device has kept its peers"
+
+
+def test_a_reply_that_fails_leaves_the_peers_known(folder: pathlib.Path) -> None:
+    whole = f"{PEER}errno=0\n\n".encode()
+    with device(folder, whole) as (backend, scripted):
+        before = backend.read().peers[KEY]
+        scripted.reply = f"{PEER}public_key=abcd\nerrno=0\n\n".encode()
+        with pytest.raises(DeviceError):
+            backend.read()
+        scripted.reply = whole
+        assert backend.read().peers[KEY] is before
+
+
+def test_the_name_in_a_zone_is_looked_up_at_each_read(
+    folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    indexes = {"here0": 4}
+    monkeypatch.setattr(socket, "if_nametoindex", indexes.__getitem__)
+    peer = f"public_key={KEY.hex()}\nendpoint=[fe80::1%here0]:7\n"
+    with device(folder, f"{peer}errno=0\n\n") as (backend, _asked):
+        before = backend.read().peers[KEY]
+        assert before.endpoint == Endpoint("fe80::1", 7, 4)
+        assert backend.read().peers[KEY] is before
+        indexes["here0"] = 5
+        assert backend.read().peers[KEY].endpoint == Endpoint("fe80::1", 7, 5)
 
 
 def test_a_device_without_anything_is_read(folder: pathlib.Path) -> None:

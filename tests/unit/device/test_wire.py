@@ -14,6 +14,7 @@ import typing as t
 import pytest
 
 from wgsd.device import wire
+from wgsd.device.memory import PeerMemory
 from wgsd.device.netlink import attribute, attributes, nest
 from wgsd.keys import PublicKey
 from wgsd.model import Endpoint, Peer, PeerChange
@@ -195,15 +196,19 @@ FULL_PEER = (
 )
 
 
+def empty_snapshot() -> wire.Snapshot:
+    return wire.Snapshot("wg0", PeerMemory(wire.parse_peer))
+
+
 def read(*messages: bytes) -> t.Mapping[PublicKey, Peer]:
-    snapshot = wire.Snapshot("wg0")
+    snapshot = empty_snapshot()
     for message in messages:
         snapshot.add(message)
     return snapshot.device().peers
 
 
 def test_a_dump_is_read_field_by_field() -> None:
-    snapshot = wire.Snapshot("wg0")
+    snapshot = empty_snapshot()
     snapshot.add(
         attribute(1, struct.pack("=I", 3))
         + attribute(2, b"wg0\0")
@@ -243,13 +248,18 @@ def test_a_peer_that_spans_messages_is_one_peer() -> None:
     assert peers[OTHER_KEY].allowed_ips == ()
 
 
+def test_a_peers_key_may_come_after_its_other_attributes() -> None:
+    entry = nest(0, [*FULL_PEER, allowed("10.0.0.0/24"), attribute(1, KEY)])
+    assert read(nest(8, [entry])) == read(nest(8, [peer(KEY, *FULL_PEER, allowed("10.0.0.0/24"))]))
+
+
 def test_a_peer_without_anything_has_empty_fields() -> None:
     zero_key = attribute(2, bytes(32))
     assert read(nest(8, [peer(KEY, zero_key)])) == {KEY: Peer(KEY)}
 
 
 def test_a_device_without_a_key_has_none() -> None:
-    snapshot = wire.Snapshot("wg0")
+    snapshot = empty_snapshot()
     snapshot.add(attribute(4, bytes(32)))
     assert snapshot.device().public_key is None
 

@@ -17,13 +17,17 @@ from ..keys import PublicKey
 from ..model import Device, PeerChange
 from ..thirdparty import pyroute2
 from . import base, netlink, wire
+from .memory import PeerMemory
 
 #: How often a read that the device's changes spoil is tried.
 DUMP_ATTEMPTS = 10
 
 
 class KernelBackend:
-    """A device of the kernel; each operation has a netlink socket of its own.
+    """A device of the kernel.
+
+    A netlink socket, of the network namespace that the thread was in when it was opened, serves all
+    operations until one fails.
 
     Raises:
         NoDeviceError: there is no interface of that name.
@@ -34,6 +38,8 @@ class KernelBackend:
 
     def __init__(self, name: str) -> None:
         self._name = name
+        self._memory = PeerMemory(wire.parse_peer)
+        self._socket: netlink.GenericSocket | None = None
         try:
             socket.if_nametoindex(name)
         except OSError:
@@ -41,19 +47,16 @@ class KernelBackend:
         # The first message of a dump tells whether there will be more, whatever the device's size.
         with self._connection() as connection, contextlib.suppress(netlink.DumpInterrupted):
             next(connection.dump(wire.CMD_GET_DEVICE, wire.get_request(name)), None)
+        # The rest of the dump is in the socket.
+        self._hang_up()
 
     def read(self) -> Device:
         """Take a snapshot. See `base.Backend.read`."""
         for _attempt in range(DUMP_ATTEMPTS):
-            snapshot = wire.Snapshot(self._name)
-            with self._connection() as connection:
-                try:
-                    for message in connection.dump(
-                        wire.CMD_GET_DEVICE, wire.get_request(self._name)
-                    ):
-                        snapshot.add(message)
-                except netlink.DumpInterrupted:
-                    continue
+            snapshot = wire.Snapshot(self._name, self._memory)
+            with contextlib.suppress(netlink.DumpInterrupted), self._connection() as connection:
+                for message in connection.dump(wire.CMD_GET_DEVICE, wire.get_request(self._name)):
+                    snapshot.add(message)
                 return snapshot.device()
         raise DeviceError(
             f"{self._name}: the device was changed during each of {DUMP_ATTEMPTS} reads",
@@ -86,7 +89,9 @@ class KernelBackend:
             connection.request(wire.CMD_SET_DEVICE, request)
 
     def close(self) -> None:
-        """Do nothing: no socket outlives its operation."""
+        """Close the socket and forget the peers with their keys."""
+        self._hang_up()
+        self._memory.forget()
 
     def __enter__(self) -> KernelBackend:
         return self
@@ -96,10 +101,21 @@ class KernelBackend:
 
     @contextlib.contextmanager
     def _connection(self) -> t.Iterator[netlink.GenericSocket]:
-        with self._errors():
-            schema = pyroute2.netlink.generic.wireguard.wgmsg
-            with netlink.GenericSocket(wire.FAMILY, schema) as connection:
-                yield connection
+        """Lend the socket, and do not use it again if the block fails: more may be in it."""
+        try:
+            with self._errors():
+                if self._socket is None:
+                    schema = pyroute2.netlink.generic.wireguard.wgmsg
+                    self._socket = netlink.GenericSocket(wire.FAMILY, schema)
+                yield self._socket
+        except BaseException:
+            self._hang_up()
+            raise
+
+    def _hang_up(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
 
     @contextlib.contextmanager
     def _errors(self, peers: t.Sequence[PublicKey] = ()) -> t.Iterator[None]:

@@ -81,10 +81,8 @@ class GenericSocket:
         # Error messages shall not repeat the request, which may hold keys.
         self._socket.setsockopt(_SOL_NETLINK, _NETLINK_CAP_ACK, 1)
 
-    def __enter__(self) -> GenericSocket:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
+    def close(self) -> None:
+        """Close the socket."""
         self._socket.close()
 
     def request(self, command: int, attributes: bytes) -> None:

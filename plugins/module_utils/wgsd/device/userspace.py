@@ -13,6 +13,7 @@ import errno
 import hashlib
 import os
 import pathlib
+import re
 import socket
 import time
 import typing as t
@@ -21,12 +22,15 @@ from ..errors import DeviceError, UsageError
 from ..keys import KEY_BYTES, PublicKey
 from ..model import Device, Endpoint, Peer, PeerChange
 from . import addresses, base, x25519
+from .memory import PeerMemory
 
 SOCKET_FOLDER = pathlib.Path("/var/run/wireguard")
 #: Seconds that a device has for one whole operation; a loaded one was seen to take 3.5 s.
 TIMEOUT = 10.0
 
 _RECEIVE_BYTES = 1 << 18
+_PEER_START = b"\npublic_key="
+_ZONE = re.compile(rb"%([^]\n]*)\]")
 
 
 class UserspaceBackend:
@@ -47,6 +51,7 @@ class UserspaceBackend:
         self._timeout = timeout
         # The public key, found by a digest of the private key, which is not kept.
         self._known_key: tuple[bytes, PublicKey] | None = None
+        self._memory = PeerMemory(_parse_peer)
         self._connect().close()
 
     def read(self) -> Device:
@@ -91,7 +96,8 @@ class UserspaceBackend:
             self._exchange("\n".join(lines) + "\n\n")
 
     def close(self) -> None:
-        """Do nothing: no socket outlives its operation."""
+        """Forget the peers with their keys; no socket outlives its operation."""
+        self._memory.forget()
 
     def __enter__(self) -> UserspaceBackend:
         return self
@@ -111,15 +117,18 @@ class UserspaceBackend:
             raise self._failure("cannot be reached", exc) from None
         return connection
 
-    def _exchange(self, request: str) -> str:
-        """Send *request* and return the reply's lines without the last one, ``errno=0``."""
+    def _exchange(self, request: str) -> bytes:
+        """Send *request* and return the reply's lines without the last one, ``errno=0``.
+
+        Each line has its newline in front, so that a peer always starts in the same way.
+        """
         deadline = time.monotonic() + self._timeout
-        chunks: list[bytes] = []
+        reply = bytearray()
         with self._connect() as connection:
             try:
                 connection.sendall(request.encode("ascii"))
                 # The connection stays open for more requests: an empty line ends the reply.
-                while not b"".join(chunks[-2:]).endswith(b"\n\n"):
+                while not reply.endswith(b"\n\n"):
                     left = deadline - time.monotonic()
                     if left <= 0:
                         raise TimeoutError
@@ -127,53 +136,33 @@ class UserspaceBackend:
                     chunk = connection.recv(_RECEIVE_BYTES)
                     if not chunk:
                         raise self._garbage("it ends in the middle")
-                    chunks.append(chunk)
+                    reply += chunk
             except (ConnectionResetError, BrokenPipeError):
                 raise base.no_device(self._name) from None
             except OSError as exc:
                 raise self._failure("gives no reply", exc) from None
-        try:
-            reply = b"".join(chunks).decode("ascii")
-        except UnicodeDecodeError:
-            raise self._garbage("it is not text") from None
-        body, _newline, last = reply.rstrip("\n").rpartition("\n")
-        name, _equals, value = last.partition("=")
-        if name != "errno" or not value.lstrip("-").isdigit():
+        # At least the two newlines are there; before them is the last line, maybe the only one.
+        body, _newline, last = b"\n".join((b"", reply[:-2])).rpartition(b"\n")
+        name, _equals, value = last.partition(b"=")
+        if name != b"errno" or not value.lstrip(b"-").isdigit():
             raise self._garbage("it has no errno= at its end")
         # The protocol has positive and wireguard-go negative numbers.
         code = abs(int(value))
         if code:
             raise _refusal(self._name, code)
-        return body
+        return bytes(body)
 
-    def _parse(self, reply: str) -> Device:
-        top: dict[str, str] = {}
-        peers: dict[PublicKey, Peer] = {}
-        fields = top
-        allowed: list[str] = []
-        for line in reply.split("\n") if reply else ():
-            name, equals, value = line.partition("=")
-            if not equals:
-                raise _BadReplyError("a line of it is not of the form name=value")
-            if name == "public_key":
-                if fields is not top:
-                    peer = _peer(fields, allowed)
-                    peers[peer.public_key] = peer
-                fields = {name: value}
-                allowed = []
-            elif name == "allowed_ip":
-                allowed.append(value)
-            else:
-                fields[name] = value
-        if fields is not top:
-            peer = _peer(fields, allowed)
-            peers[peer.public_key] = peer
+    def _parse(self, reply: bytes) -> Device:
+        if b"%" in reply:
+            reply = _with_scope_ids(reply)
+        head, *descriptions = reply.split(_PEER_START)
+        top = dict(_fields(head))
         return Device(
             name=self._name,
             public_key=self._public_key(top),
             listen_port=int(top.get("listen_port", 0)),
             fwmark=int(top.get("fwmark", 0)),
-            peers=peers,
+            peers=self._memory.peers(descriptions),
         )
 
     def _public_key(self, top: t.Mapping[str, str]) -> PublicKey | None:
@@ -239,12 +228,34 @@ def _change_lines(change: PeerChange) -> t.Iterator[str]:
         yield f"persistent_keepalive_interval={change.persistent_keepalive}"
 
 
-def _peer(fields: t.Mapping[str, str], allowed: t.Sequence[str]) -> Peer:
+def _fields(lines: bytes) -> t.Iterator[tuple[str, str]]:
+    """Split lines, each with its newline in front, into names and values."""
+    try:
+        text = lines.decode("ascii")
+    except UnicodeDecodeError:
+        raise _BadReplyError("it is not text") from None
+    for line in text.split("\n")[1:]:
+        name, equals, value = line.partition("=")
+        if not equals:
+            raise _BadReplyError("a line of it is not of the form name=value")
+        yield name, value
+
+
+def _parse_peer(description: bytes) -> Peer:
+    """Make a peer of what follows `_PEER_START`: its key in hex, and its other lines."""
+    key, newline, lines = description.partition(b"\n")
+    allowed: list[str] = []
+    fields: dict[str, str] = {}
+    for name, value in _fields(newline + lines):
+        if name == "allowed_ip":
+            allowed.append(_network(value))
+        else:
+            fields[name] = value
     endpoint = fields.get("endpoint")
     return Peer(
-        public_key=PublicKey.from_hex(fields["public_key"]),
+        public_key=PublicKey.from_hex(key.decode("ascii", "replace")),
         endpoint=None if endpoint is None else _endpoint(endpoint),
-        allowed_ips=tuple([_network(block) for block in allowed]),
+        allowed_ips=tuple(allowed),
         last_handshake=int(fields.get("last_handshake_time_sec", 0))
         + int(fields.get("last_handshake_time_nsec", 0)) / 1e9,
         rx_bytes=int(fields.get("rx_bytes", 0)),
@@ -269,8 +280,8 @@ def _network(text: str) -> str:
 
 def _endpoint(text: str) -> Endpoint:
     host, _colon, port = text.rpartition(":")
-    host, _percent, zone = host.strip("[]").partition("%")
-    return addresses.endpoint(_packed(host), int(port), _scope_id(zone) if zone else 0)
+    host, _percent, scope_id = host.strip("[]").partition("%")
+    return addresses.endpoint(_packed(host), int(port), int(scope_id or 0))
 
 
 def _packed(host: str) -> bytes:
@@ -281,12 +292,28 @@ def _packed(host: str) -> bytes:
         raise _BadReplyError("it has an address that is none") from None
 
 
-def _scope_id(zone: str) -> int:
+def _with_scope_ids(reply: bytes) -> bytes:
+    """Put interface indexes in the place of the names in zones of link-local addresses.
+
+    What a name stands for may change between reads, and the same text must mean the same peer.
+    """
+    known: dict[bytes, bytes] = {}
+
+    def replacement(match: re.Match[bytes]) -> bytes:
+        zone = match[1]
+        if zone not in known:
+            known[zone] = b"%%%d]" % _scope_id(zone)
+        return known[zone]
+
+    return _ZONE.sub(replacement, reply)
+
+
+def _scope_id(zone: bytes) -> int:
     """Turn the zone of a link-local address, an index or a name, into an interface index."""
     if zone.isdigit():
         return int(zone)
     try:
-        return socket.if_nametoindex(zone)
+        return socket.if_nametoindex(os.fsdecode(zone))
     except OSError:
         # The interface went away after the packet came in: no zone of ours can say where.
         return 0

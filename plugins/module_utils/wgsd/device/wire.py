@@ -9,16 +9,16 @@ The names are those of linux/wireguard.h.
 
 from __future__ import annotations
 
-import dataclasses
 import ipaddress
 import socket
 import struct
 import typing as t
 
 from ..errors import UsageError
-from ..keys import PublicKey
+from ..keys import KEY_BYTES, PublicKey
 from ..model import Device, Endpoint, Peer, PeerChange
 from . import addresses
+from .memory import PeerMemory
 from .netlink import attribute, attributes, nest
 
 FAMILY = "wireguard"
@@ -58,7 +58,9 @@ _U32 = struct.Struct("=I")
 _U64 = struct.Struct("=Q")
 _TIME = struct.Struct("=qq")
 _PORT = struct.Struct(">H")
-_NO_KEY = bytes(32)
+_NO_KEY = bytes(KEY_BYTES)
+#: What an entry starts with if the key is its first attribute, where Linux puts it.
+_KEY_FIRST = attribute(_PEER_PUBLIC_KEY, _NO_KEY)[:-KEY_BYTES]
 #: Bytes of the headers of a request that are not its entries'.
 _ENVELOPE = 64
 #: Allowed IPs in one entry of a peer: even of IPv6 (40 bytes each), half of a request.
@@ -178,14 +180,21 @@ class Snapshot:
     """A device put together from the messages of one dump.
 
     The private key, which each dump holds, is skipped.
+
+    Args:
+        name: The device's name.
+        memory: Knows the peers of the last dump; made with `parse_peer`.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, memory: PeerMemory) -> None:
         self._name = name
+        self._memory = memory
         self._public_key: PublicKey | None = None
         self._listen_port = 0
         self._fwmark = 0
-        self._peers: dict[PublicKey, Peer] = {}
+        # The entries of each peer, by its key: one, as a rule.
+        self._first: dict[bytes, bytes] = {}
+        self._more: dict[bytes, list[bytes]] = {}
 
     def add(self, message: bytes) -> None:
         """Take the attributes of one message in.
@@ -197,7 +206,7 @@ class Snapshot:
             for kind, value in attributes(message):
                 if kind == _DEVICE_PEERS:
                     for _index, entry in attributes(value):
-                        self._add_peer(entry)
+                        self._add_entry(entry)
                 elif kind == _DEVICE_PUBLIC_KEY:
                     self._public_key = PublicKey(value) if value != _NO_KEY else None
                 elif kind == _DEVICE_LISTEN_PORT:
@@ -205,47 +214,68 @@ class Snapshot:
                 elif kind == _DEVICE_FWMARK:
                     (self._fwmark,) = _U32.unpack(value)
         except (struct.error, UsageError) as exc:
-            raise ValueError(f"an attribute has a wrong length: {exc}") from None
+            raise _bad_length(exc) from None
 
-    def _add_peer(self, entry: bytes) -> None:
-        values = dict(attributes(entry))
-        key = PublicKey(values.get(_PEER_PUBLIC_KEY, b""))
-        blocks = tuple(
-            [
-                _unpack_allowed_ip(item)
-                for _i, item in attributes(values.get(_PEER_ALLOWED_IPS, b""))
-            ]
-        )
-        earlier = self._peers.get(key)
-        if earlier is not None:
+    def _add_entry(self, entry: bytes) -> None:
+        if entry.startswith(_KEY_FIRST):
+            key = entry[len(_KEY_FIRST) : len(_KEY_FIRST) + KEY_BYTES]
+        else:
+            key = PublicKey(dict(attributes(entry)).get(_PEER_PUBLIC_KEY, b""))
+        if self._first.setdefault(key, entry) is not entry:
             # A peer that overflows a message comes again in the next with its other allowed IPs.
-            self._peers[key] = dataclasses.replace(
-                earlier, allowed_ips=earlier.allowed_ips + blocks
-            )
-            return
+            self._more.setdefault(key, []).append(entry)
+
+    def device(self) -> Device:
+        """Return what the messages told.
+
+        Raises:
+            ValueError: a peer's attributes are not those of a WireGuard peer.
+        """
+        for key, entries in self._more.items():
+            self._first[key] = b"".join((self._first[key], *entries))
+        self._more = {}
+        return Device(
+            name=self._name,
+            public_key=self._public_key,
+            listen_port=self._listen_port,
+            fwmark=self._fwmark,
+            peers=self._memory.peers(list(self._first.values())),
+        )
+
+
+def parse_peer(entries: bytes) -> Peer:
+    """Make a peer of its entry in a dump, or of several of its entries one after the other.
+
+    Raises:
+        ValueError: they are not those of a WireGuard peer.
+    """
+    values: dict[int, bytes] = {}
+    blocks: list[str] = []
+    try:
+        for kind, value in attributes(entries):
+            if kind == _PEER_ALLOWED_IPS:
+                blocks += [_unpack_allowed_ip(item) for _index, item in attributes(value)]
+            else:
+                values[kind] = value
+        endpoint = values.get(_PEER_ENDPOINT)
         preshared_key = values.get(_PEER_PRESHARED_KEY, _NO_KEY)
         seconds, nanoseconds = _TIME.unpack(values.get(_PEER_LAST_HANDSHAKE, bytes(_TIME.size)))
-        endpoint = values.get(_PEER_ENDPOINT)
-        self._peers[key] = Peer(
-            public_key=key,
+        return Peer(
+            public_key=PublicKey(values.get(_PEER_PUBLIC_KEY, b"")),
             endpoint=None if endpoint is None else _unpack_endpoint(endpoint),
-            allowed_ips=blocks,
+            allowed_ips=tuple(blocks),
             last_handshake=seconds + nanoseconds / 1e9,
             rx_bytes=_U64.unpack(values.get(_PEER_RX_BYTES, bytes(8)))[0],
             tx_bytes=_U64.unpack(values.get(_PEER_TX_BYTES, bytes(8)))[0],
             persistent_keepalive=_U16.unpack(values.get(_PEER_KEEPALIVE, bytes(2)))[0],
             preshared_key=preshared_key if preshared_key != _NO_KEY else None,
         )
+    except (struct.error, UsageError) as exc:
+        raise _bad_length(exc) from None
 
-    def device(self) -> Device:
-        """Return what the messages told."""
-        return Device(
-            name=self._name,
-            public_key=self._public_key,
-            listen_port=self._listen_port,
-            fwmark=self._fwmark,
-            peers=self._peers,
-        )
+
+def _bad_length(exc: Exception) -> ValueError:
+    return ValueError(f"an attribute has a wrong length: {exc}")
 
 
 def _unpack_endpoint(sockaddr: bytes) -> Endpoint:
