@@ -13,7 +13,7 @@ import socket
 
 import pytest
 
-from wgsd.systemd import log_formatter, notify
+from wgsd.systemd import log_formatter, notify, take_passed_descriptors, watchdog_period
 
 pytestmark = pytest.mark.unit
 
@@ -48,3 +48,41 @@ def test_log_lines_carry_their_level_for_the_journal_and_a_name_for_a_terminal(
     assert log_formatter().format(record) == "<3>two\n<3>lines"
     monkeypatch.delenv("JOURNAL_STREAM")
     assert log_formatter().format(record) == "wgsd: two\nlines"
+
+
+def test_the_manager_is_given_files_to_keep(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.settimeout(5)
+        manager.bind(str(tmp_path / "notify"))
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        notify("FDSTORE=1", "FDNAME=udp", descriptors=[manager.fileno()])
+        data, descriptors, _flags, _address = socket.recv_fds(manager, 100, 4)
+        assert data == b"FDSTORE=1\nFDNAME=udp"
+        (kept,) = descriptors
+        assert os.path.sameopenfile(kept, manager.fileno())
+        os.close(kept)
+
+
+def test_files_that_the_manager_passes_are_taken_once_and_only_if_meant_for_us(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(os, "set_inheritable", lambda *_arguments: None)
+    for pid, expected in ((os.getpid(), [3, 4]), (1, [])):
+        monkeypatch.setenv("LISTEN_PID", str(pid))
+        monkeypatch.setenv("LISTEN_FDS", "2")
+        assert take_passed_descriptors() == expected
+        assert "LISTEN_FDS" not in os.environ
+    assert take_passed_descriptors() == []
+
+
+def test_the_manager_says_how_often_it_wants_a_sign_of_life(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("WATCHDOG_USEC", raising=False)
+    assert watchdog_period() is None
+    monkeypatch.setenv("WATCHDOG_USEC", "20000000")
+    assert watchdog_period() == 20.0
+    monkeypatch.setenv("WATCHDOG_PID", "1")
+    assert watchdog_period() is None

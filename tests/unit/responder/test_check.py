@@ -14,7 +14,7 @@ import typing as t
 import pytest
 
 from wgsd import responder
-from wgsd.config import ResponderSettings, ZoneSettings
+from wgsd.config import Access, ResponderSettings, ZoneSettings
 from wgsd.errors import NoDeviceError
 from wgsd.model import Endpoint
 
@@ -47,7 +47,7 @@ def warnings(
 ) -> list[str]:
     """What is said about one zone of wg0."""
     zones = (ZoneSettings(zone, **{"device": "wg0", **fields}),)
-    return responder.check(ResponderSettings(zones, listen, folder))
+    return responder.check(ResponderSettings(zones, listen, state_dir=folder))
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def warnings(
         ((), {}),
         ((Endpoint("10.0.0.254", 53),), {}),
         ((Endpoint("0.0.0.0", 53),), {}),
-        ((Endpoint("192.0.2.1", 53),), {"allow_query": ("10.0.0.0/24",)}),
+        ((Endpoint("192.0.2.1", 53),), {"allow_query": Access(("10.0.0.0/24",))}),
     ],
 )
 def test_a_zone_that_can_be_asked_is_fine(

@@ -10,6 +10,7 @@ import os
 import pathlib
 import selectors
 import signal
+import socket
 import time
 import typing as t
 
@@ -20,12 +21,15 @@ import pytest
 
 from tests.unit.responder.test_sockets import free_port
 from tests.unit.zone.asking import ALICE, ZONE, content
-from wgsd.config import ZoneSettings
+from wgsd.config import Access, ResponderSettings, ZoneSettings
 from wgsd.model import Endpoint
+from wgsd.responder import children, privileges
 from wgsd.responder import crew as module
 from wgsd.responder.crew import Crew, Member
-from wgsd.responder.sockets import listen
-from wgsd.zone.version import Version
+from wgsd.responder.sockets import Listener, listen
+from wgsd.responder.stats import Board
+from wgsd.responder.worker import Worker, load_record_types
+from wgsd.zone.version import Delta, Version
 
 pytestmark = pytest.mark.unit
 
@@ -36,18 +40,37 @@ class Bed:
     def __init__(self) -> None:
         self.selector = selectors.DefaultSelector()
         self.listener = listen(Endpoint("127.0.0.1", free_port()))
-        zones = [ZoneSettings(ZONE, "wg0", allow_query=("127.0.0.0/8",))]
-        self.crew = Crew(2, zones, self.selector)
-        self.crew.publish(Version(ZONE, 1, content(ALICE)))
+        self.board = Board.create([ZONE], 2)
+        self.version = Version(ZONE, 1, content(ALICE))
+        self.crew = Crew(2, self.task, self.selector)
         self.crew.serve_on([self.listener])
         self.until(lambda: self.crew.is_current)
+
+    def task(self, index: int, listeners: t.Sequence[Listener]) -> children.Task:
+        """What a worker does, as the supervisor has it done."""
+        zone = ZoneSettings(ZONE, "wg0", allow_query=Access(("127.0.0.0/8",)))
+        settings, version = ResponderSettings((zone,), rate_limit=0), self.version
+
+        def serve(control: socket.socket) -> None:
+            load_record_types()
+            privileges.drop()
+            recorder = self.board.worker(index)
+            Worker(control, listeners, settings, [version], recorder, bytes(16)).run()
+
+        return serve
+
+    def publish(self, serial: int) -> None:
+        """Make the next version."""
+        delta = Delta(ZONE, serial, self.version.content.addresses)
+        self.version = self.version.after(delta)
+        self.crew.publish(delta)
 
     def until(self, condition: t.Callable[[], bool]) -> None:
         """Run the loop until *condition* holds."""
         deadline = time.monotonic() + 10
         while not condition():
             assert time.monotonic() < deadline
-            self.crew.fill()
+            self.crew.keep()
             for key, mask in self.selector.select(0.01):
                 self.crew.handle(key.data, mask)
 
@@ -117,7 +140,7 @@ def test_a_worker_has_nothing_open_that_it_does_not_serve_on(bed: Bed) -> None:
 
 def test_new_versions_reach_every_worker(bed: Bed) -> None:
     for serial in range(2, 50):
-        bed.crew.publish(Version(ZONE, serial, content(ALICE)))
+        bed.publish(serial)
     bed.until(lambda: bed.crew.is_current)
     assert {bed.serial() for _time in range(50)} == {49}
 
@@ -126,7 +149,7 @@ def test_a_killed_worker_is_replaced_told_and_up_to_date(
     bed: Bed, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "GOOD_LIFE", 0.0)
-    bed.crew.publish(Version(ZONE, 7, content(ALICE)))
+    bed.publish(7)
     first = bed.pids
     victim = min(first)
     os.kill(victim, signal.SIGKILL)
@@ -144,9 +167,9 @@ def test_a_worker_that_dies_at_once_is_not_replaced_in_a_rush(
     victim = min(bed.pids)
     os.kill(victim, signal.SIGKILL)
     bed.until(lambda: victim not in bed.pids)
-    wait = bed.crew.fill()
-    assert wait is not None
-    assert wait > 3000
+    for _time in range(3):
+        bed.crew.keep()
+    assert len(bed.pids) == 1
 
 
 def test_a_worker_leaves_signals_to_its_supervisor(bed: Bed) -> None:
@@ -170,3 +193,43 @@ def test_a_worker_that_does_not_end_is_killed(bed: Bed, monkeypatch: pytest.Monk
         os.kill(pid, signal.SIGSTOP)
     bed.crew.stop()
     assert not any(pathlib.Path(f"/proc/{pid}").exists() for pid in pids)
+
+
+def test_a_worker_that_hangs_is_replaced_and_told(
+    bed: Bed, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SILENCE_MAX", 0.5)
+    monkeypatch.setattr(module, "PING_PERIOD", 0.1)
+    victim = min(bed.pids)
+    os.kill(victim, signal.SIGSTOP)
+    bed.until(lambda: victim not in bed.pids and bed.crew.is_current)
+    assert f"worker {victim} ended unasked (no answer for" in caplog.text
+    assert bed.crew.restarts == 1
+
+
+def test_workers_that_work_are_not_taken_for_hanging(
+    bed: Bed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SILENCE_MAX", 0.5)
+    monkeypatch.setattr(module, "PING_PERIOD", 0.05)
+    before, end = bed.pids, time.monotonic() + 1.5
+    bed.until(lambda: time.monotonic() > end)
+    assert bed.pids == before
+
+
+def test_workers_of_the_run_before_answer_until_the_new_ones_do(bed: Bed) -> None:
+    before = bed.pids
+    controls = bed.crew.controls()
+    assert set(controls) == before
+    for control in controls.values():
+        bed.selector.unregister(control)
+    bed.version = Version(ZONE, 9, bed.version.content)
+    successor = Crew(2, bed.task, bed.selector)
+    successor.adopt(controls)
+    bed.crew = successor
+    successor.keep()
+    assert bed.serial() == 1
+    successor.serve_on([bed.listener])
+    bed.until(lambda: successor.is_current)
+    bed.until(lambda: not any(pathlib.Path(f"/proc/{pid}").exists() for pid in before))
+    assert bed.serial() == 9
