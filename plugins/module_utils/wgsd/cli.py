@@ -20,8 +20,9 @@ import typing as t
 
 from . import __version__, client, config, responder, status, systemd, table
 from .directory import Directory
-from .errors import UsageError, WgsdError
+from .errors import DeviceError, UsageError, WgsdError
 from .names import check_zone
+from .responder import report
 
 ALL_DONE = 0
 SOME_PEERS_FAILED = 1
@@ -73,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--json", action="store_true", help="for machines")
     sub.set_defaults(run=_peers)
 
-    sub = commands.add_parser("status", help="show how this host's peers are reached")
+    sub = commands.add_parser("status", help="show how the responder is and how peers are reached")
     sub.add_argument("--interface", help="default: those of the configurations in /etc/wgsd")
     sub.add_argument("--json", action="store_true", help="for machines")
     sub.set_defaults(run=_status)
@@ -168,27 +169,46 @@ def _peers(arguments: argparse.Namespace) -> int:
 
 
 def _status(arguments: argparse.Namespace) -> int:
-    found = [
-        status.collect(interface, client.report_path(interface), time.time())
-        for interface in _interfaces(arguments.interface)
-    ]
+    now = time.time()
+    interfaces, registry = _places(arguments.interface)
+    found = report.read(report.path(), now) if registry else None
+    problems: list[WgsdError] = [found.problem] if found and found.problem else []
+    served = {zone.device for zone in registry.zones} if registry else set()
+    parts = []
+    for interface in interfaces:
+        names = status.names_of(registry, interface) if registry else {}
+        try:
+            part = status.collect(interface, client.report_path(interface), now, names)
+        except DeviceError as exc:
+            part = status.out_of_reach(interface, exc)
+            problems.append(exc)
+        part["responder"] = status.responder(found) if found and interface in served else None
+        parts.append(part)
     if arguments.json:
-        _say(json.dumps(found, indent=2))
+        _say(json.dumps(parts, indent=2))
     else:
-        _say("\n\n".join(status.render(one) for one in found))
-    return ALL_DONE
+        texts = [status.render_responder(found.report, now)] if found and found.report else []
+        texts += [status.render(part) for part in parts if part["error"] is None]
+        if texts:
+            _say("\n\n".join(texts))
+    for problem in problems:
+        _complain(f"wgsd status: {problem}")
+    return max((problem.exit_code for problem in problems), default=ALL_DONE)
 
 
-def _interfaces(named: str | None) -> list[str]:
+def _places(named: str | None) -> tuple[list[str], config.ResponderSettings | None]:
+    """Return the interfaces to show, and the responder's settings if this is a registry."""
     if named is not None:
-        return [config.check_interface(named)]
+        return [config.check_interface(named)], None
+    registry = None
     interfaces: list[str] = []
     if CLIENT_CONFIG.exists():
         interfaces.append(config.load_client(CLIENT_CONFIG).interface)
     if RESPONDER_CONFIG.exists():
-        interfaces += [zone.device for zone in config.load_responder(RESPONDER_CONFIG).zones]
+        registry = config.load_responder(RESPONDER_CONFIG)
+        interfaces += [zone.device for zone in registry.zones]
     if not interfaces:
         raise UsageError(
             f"there is neither {CLIENT_CONFIG} nor {RESPONDER_CONFIG}", "give --interface"
         )
-    return list(dict.fromkeys(interfaces))
+    return list(dict.fromkeys(interfaces)), registry

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""This host's peers as one list: what the device says, joined with what the agent reported."""
+"""How this host is: its peers by the device and the agent's report, the responder by its own."""
 
 from __future__ import annotations
 
@@ -11,18 +11,25 @@ import pathlib
 import typing as t
 
 from . import table
+from .config import ResponderSettings
 from .device import open_device
+from .errors import DeviceError
+from .keys import PublicKey
 from .model import Peer
 from .plan import State, has_session
+from .responder.report import STALE, Found
 
 
-def collect(interface: str, report: pathlib.Path, now: float) -> dict[str, t.Any]:
+def collect(
+    interface: str, report: pathlib.Path, now: float, names: t.Mapping[PublicKey, str]
+) -> dict[str, t.Any]:
     """Return the state of *interface* and of its peers, ready for JSON.
 
     Args:
         interface: The WireGuard device to read.
         report: The file that the agent of that interface writes; it need not exist.
         now: Seconds since the epoch.
+        names: What peers are called, as far as it is known here.
 
     Raises:
         DeviceError: the device is out of reach.
@@ -37,8 +44,36 @@ def collect(interface: str, report: pathlib.Path, now: float) -> dict[str, t.Any
         "listen_port": device.listen_port,
         "agent": bool(reported),
         "peers": [
-            _peer(peer, reported.get(peer.public_key.base64), now) for peer in device.peers.values()
+            {
+                **_peer(peer, reported.get(peer.public_key.base64), now),
+                "name": names.get(peer.public_key),
+            }
+            for peer in device.peers.values()
         ],
+        "error": None,
+    }
+
+
+def out_of_reach(interface: str, error: DeviceError) -> dict[str, t.Any]:
+    """Return what `collect` would of a device that cannot be read."""
+    return {
+        "interface": interface,
+        "backend": None,
+        "public_key": None,
+        "listen_port": None,
+        "agent": False,
+        "peers": [],
+        "error": str(error),
+    }
+
+
+def names_of(registry: ResponderSettings, interface: str) -> dict[PublicKey, str]:
+    """Return what the peers of *interface* are called in the zones that describe it."""
+    return {
+        key: name
+        for zone in registry.zones
+        if zone.device == interface
+        for key, name in zone.names.items()
     }
 
 
@@ -85,8 +120,11 @@ def render(status: dict[str, t.Any]) -> str:
     key = status["public_key"] or "no key"
     agent = "agent runs" if status["agent"] else "no agent has reported"
     head = f"{status['interface']} ({status['backend']}), {key}, {agent}"
-    rows = [
+    header: tuple[str, ...]
+    header = ("NAME", "PEER", "STATE", "HANDSHAKE", "ENDPOINT", "FROM", "ALLOWED IPS")
+    rows: list[tuple[str, ...]] = [
         (
+            peer["name"] or "-",
             peer["public_key"],
             peer["state"],
             f"{table.age(peer['handshake_age'])} ago" if peer["last_handshake"] else "never",
@@ -96,5 +134,72 @@ def render(status: dict[str, t.Any]) -> str:
         )
         for peer in status["peers"]
     ]
-    header = ("PEER", "STATE", "HANDSHAKE", "ENDPOINT", "FROM", "ALLOWED IPS")
+    if not any(peer["name"] for peer in status["peers"]):
+        header, rows = header[1:], [row[1:] for row in rows]
     return f"{head}\n{table.render(header, rows)}"
+
+
+def responder(found: Found) -> dict[str, t.Any]:
+    """Return how the responder is, ready for JSON."""
+    return {
+        "report": found.report,
+        "problem": str(found.problem) if found.problem else None,
+    }
+
+
+def render_responder(report: dict[str, t.Any], now: float) -> str:
+    """Return a responder's report, with its zones as a table.
+
+    Args:
+        now: Seconds since the epoch.
+    """
+    age = now - report["written"]
+    lines = [
+        f"responder {report['version']} (process {report['pid']}),"
+        f" serving for {table.age(report['written'] - report['started'])}"
+        f" on {', '.join(report['listening']) or 'no address'}"
+        + (f", as of {table.age(age)} ago" if age > STALE else ""),
+        table.render(
+            ("ZONE", "SERIAL", "SERVED", "DEVICE", "PEERS", "READ", "READING TAKES", "OF CPU"),
+            _zone_rows(report),
+        ),
+        _queries_line(report),
+        f"workers: {report['workers']} of {report['workers_wanted']};"
+        f" restarts: {report['worker_restarts']} of workers,"
+        f" {report['watcher_restarts']} of the watcher; {report['reloads']} reloads",
+        *(f"trouble: {trouble}" for trouble in report["trouble"]),
+    ]
+    return "\n".join(lines)
+
+
+def _zone_rows(report: dict[str, t.Any]) -> t.Iterator[tuple[str, ...]]:
+    devices = {device["device"]: device for device in report["devices"]}
+    for zone in report["zones"]:
+        device = devices[zone["device"]]
+        age = device["read_age"]
+        yield (
+            zone["zone"],
+            str(zone["serial"]),
+            f"{zone['peers_served']} peers" if zone["known"] else "fails",
+            zone["device"],
+            str(device["peers"]),
+            "never" if age is None else f"{table.age(age)} ago",
+            f"{device['read_duration'] * 1e3:.1f} ms",
+            f"{device['read_cpu'] * 1e3:.1f} ms",
+        )
+
+
+def _queries_line(report: dict[str, t.Any]) -> str:
+    queries, rate = report["queries"], report["queries_per_second"]
+    limited = report["limited"]["slipped"] + report["limited"]["dropped"]
+    parts = [
+        f"{queries['answered']} answered ({queries['by_path']['fast']} of them fast)",
+        f"{queries['refused']} refused",
+        f"{report['truncated']} truncated",
+        f"{limited} rate-limited",
+        f"{report['ignored']} ignored",
+        f"{report['socket_drops']} lost in the kernel",
+    ]
+    if rate is not None:
+        parts.insert(0, f"{rate:.0f} a second")
+    return f"queries: {', '.join(parts)}"

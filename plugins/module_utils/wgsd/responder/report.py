@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the responder tells its host: one JSON file, anew every second, that `wgsd status` reads."""
+"""What the responder tells its host: a file of JSON, anew every second, for ``wgsd status``."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ import os
 import pathlib
 import typing as t
 
-from .. import __version__
+from .. import __version__, table
 from ..config import ResponderSettings
+from ..errors import ServerError
 from ..model import Endpoint
 from . import stats
 from .stats import Board, Main, Reading, ZoneFigure
@@ -23,7 +24,8 @@ log = logging.getLogger(__name__)
 
 _DEFAULT_FOLDER = "/run/wgsd-responder"
 _NS = 1e9
-_REFUSED = "REFUSED"
+#: Seconds after which a report says that nobody writes it any more.
+STALE = 10.0
 
 
 def path() -> pathlib.Path:
@@ -115,6 +117,61 @@ def _complain_once(path: pathlib.Path, reason: str) -> None:
     log.warning("%s: %s; 'wgsd status' will know nothing of the responder", path, reason)
 
 
+class Found(t.NamedTuple):
+    """What there is of a report.
+
+    Attributes:
+        report: As `snapshot` made it, also if it is stale; None if there is none of this engine's.
+        problem: Why it does not tell how the responder is.
+    """
+
+    report: dict[str, t.Any] | None
+    problem: ServerError | None
+
+
+def read(path: pathlib.Path, now: float) -> Found:
+    """Read the report in *path*.
+
+    Args:
+        now: Seconds since the epoch.
+    """
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+        age = now - report["written"]
+        version = report["version"]
+    except FileNotFoundError:
+        return _nothing(
+            f"there is no report of a responder in {path}",
+            "see whether it runs: systemctl status wgsd-responder",
+        )
+    except OSError as exc:
+        return _nothing(
+            f"the responder's report {path} cannot be read: {exc.strerror}", "run this as root"
+        )
+    except (ValueError, KeyError, TypeError):
+        return _nothing(
+            f"{path} is not a report of a responder",
+            "remove it: the responder writes it anew every second",
+        )
+    if version != __version__:
+        return _nothing(
+            f"the responder that runs is of version {version}, this command of {__version__}",
+            "let the new one take over: systemctl reload wgsd-responder",
+        )
+    problem = None
+    if age > STALE:
+        problem = ServerError(
+            f"the responder's report {path} is {table.age(age)} old: the responder (process"
+            f" {report['pid']}) was killed or hangs",
+            "see: systemctl status wgsd-responder; journalctl -u wgsd-responder",
+        )
+    return Found(report, problem)
+
+
+def _nothing(message: str, remedy: str) -> Found:
+    return Found(None, ServerError(message, remedy))
+
+
 def _queries(counts: t.Sequence[int]) -> dict[str, t.Any]:
     by: dict[str, dict[str, int]] = {"type": {}, "rcode": {}, "path": {"fast": 0, "slow": 0}}
     for labels, count in zip(stats.ANSWERED, counts):
@@ -123,7 +180,7 @@ def _queries(counts: t.Sequence[int]) -> dict[str, t.Any]:
                 by[kind][label] = by[kind].get(label, 0) + count
     return {
         "answered": sum(by["path"].values()),
-        "refused": by["rcode"].get(_REFUSED, 0),
+        "refused": by["rcode"].get("REFUSED", 0),
         "by_type": by["type"],
         "by_rcode": by["rcode"],
         "by_path": by["path"],
@@ -138,7 +195,7 @@ def _rate(
     if seconds <= 0:
         return None
     answered: int = queries["answered"] - before["queries"]["answered"]
-    return round(answered / seconds, 1)
+    return float(round(answered / seconds, 1))
 
 
 def _device(name: str, get: t.Callable[[Reading], int], now: float) -> dict[str, t.Any]:
