@@ -10,9 +10,10 @@ Private to this collection.
 from __future__ import annotations
 
 import dataclasses
+import grp
 import json
 import pathlib
-import pwd
+import re
 import tempfile
 import time
 import typing as t
@@ -42,7 +43,14 @@ print(*(name for name in sys.argv[1:] if importlib.util.find_spec(name) is None)
 """
 #: Seconds after which a daemon that could not keep up has failed.
 SETTLE = 1.0
+#: Seconds between two looks at a daemon that is reloading.
+PAUSE = 0.1
 DAEMONS = ("responder", "client")
+#: A secret in a configuration as `dump` writes it, and as anybody may have.
+_SECRET = re.compile(r'^(\s*secret: )".*"$', re.MULTILINE)
+_ANY_SECRET = re.compile(r"""secret["']?\s*(:|$)""", re.MULTILINE)
+#: The owner of what nobody owns yet, which no file has.
+_NO_GROUP = -1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +63,11 @@ class Service:
         load: Reads a configuration file as the daemon does; raises UsageError.
         unit_text: Makes the text of its unit of its command line.
         answers: Raises WgsdError if the daemon, which is said to be up, does not do its work.
+        libraries: What it imports, and the Debian packages that have it.
+        has_secrets: Whether others than root and the daemon must not read its configuration.
+        report: Where a daemon that can reload says since when it runs on what it has read; None
+            for one that can only be restarted.
+        timeout: Seconds that a reload may take.
     """
 
     daemon: str
@@ -62,6 +75,10 @@ class Service:
     load: t.Callable[[pathlib.Path], object]
     unit_text: t.Callable[[str], str]
     answers: t.Callable[[], None]
+    libraries: t.Mapping[str, str] = dataclasses.field(default_factory=lambda: LIBRARIES)
+    has_secrets: bool = False
+    report: pathlib.Path | None = None
+    timeout: float = 0.0
 
     @property
     def unit(self) -> str:
@@ -141,44 +158,43 @@ class _Host:
         config = dump(service.settings).encode()
         unit_text = service.unit_text(service.command(ENGINE, service.config_path)).encode()
         self._validate(engine, config)
+        files_changed = self._have_user()
         files = {
             ENGINE: FileState(engine, 0o755),
-            service.config_path: FileState(config, 0o644),
-            SYSUSERS: FileState(_units.SYSUSERS.encode(), 0o644),
+            service.config_path: (
+                FileState(config, 0o640, gid=_group_id(_units.USER))
+                if service.has_secrets
+                else FileState(config, 0o644)
+            ),
             service.unit_path: FileState(unit_text, 0o644),
         }
         due = {path: state for path, state in files.items() if self._differs(path, state)}
         unit = self._unit()
-        needs_user = not _has_user(_units.USER)
-        reload = service.unit_path in due or unit.needs_reload
-        if needs_user:
-            self._steps.append(f"make the system user {_units.USER}")
-        if reload:
+        daemon_reload = service.unit_path in due or unit.needs_reload
+        if daemon_reload:
             self._steps.append("daemon-reload")
-        # What a run that broke off has written is newer than the daemon that still runs.
-        used = (ENGINE, service.config_path, service.unit_path)
-        fresh = unit.is_active and not any(p in due or _is_newer(p, unit.since) for p in used)
-        verbs = _verbs(unit, started, fresh)
+        verbs = _verbs(unit, started, self._renewal(unit, due))
         self._steps += [f"{verb} {service.unit}" for verb in verbs]
         if not self._check_mode:
             for path, state in due.items():
                 path.parent.mkdir(mode=0o755, exist_ok=True)
                 write_file(path, state)
-            if needs_user:
-                self._make_user()
-            if reload:
+            if daemon_reload:
                 self._systemd.daemon_reload()
+            begun = time.time()
             for verb in verbs:
                 self._systemd.do(verb, service.unit)
+            if "reload" in verbs:
+                self._see_it_reloaded(unit, begun)
             if started:
                 self._see_it_work(restarted="restart" in verbs)
-        return self._result(bool(due))
+        return self._result(files_changed or bool(due))
 
     def absent(self) -> dict[str, t.Any]:
         """Have neither the service nor its files; its state and the system user stay."""
         service = self._service
         unit = self._unit()
-        verbs = _verbs(unit, False, False)
+        verbs = _verbs(unit, False, None)
         paths = [service.unit_path, service.config_path]
         others = [UNIT_FOLDER / f"wgsd-{daemon}.service" for daemon in DAEMONS]
         if not any(path.exists() for path in others if path != service.unit_path):
@@ -188,7 +204,7 @@ class _Host:
         if service.unit_path in due:
             self._steps.append("daemon-reload")
         for path in due:
-            text = "(the engine)\n" if path == ENGINE else read_file(path).text
+            text = "(the engine)\n" if path == ENGINE else self._shown(path, read_file(path))
             self._note(path, text, "")
         if not self._check_mode:
             for verb in verbs:
@@ -220,12 +236,13 @@ class _Host:
                 raise UsageError(str(exc).replace(str(config_path), name)) from None
 
     def _require_libraries(self) -> None:
-        code, output, errors = self._run([PYTHON, "-c", _MISSING, *LIBRARIES])
+        libraries = self._service.libraries
+        code, output, errors = self._run([PYTHON, "-c", _MISSING, *libraries])
         if code:
             raise WgsdError(f"{PYTHON} does not run: {errors.strip()}", "install python3")
         missing = output.split()
         if missing:
-            packages = " ".join(LIBRARIES[name] for name in missing)
+            packages = " ".join(libraries[name] for name in missing)
             raise WgsdError(
                 f"{PYTHON} lacks the libraries {', '.join(missing)}",
                 f"install them, on Debian with: apt install {packages}",
@@ -250,8 +267,43 @@ class _Host:
             old = "the engine, another version\n" if now.content is not None else ""
             self._note(path, old, "the engine that came with this collection\n")
         else:
-            self._note(path, now.text, wanted.text)
+            before, after = self._shown(path, now), self._shown(path, wanted)
+            if before == after:
+                self._diff.append({"prepared": f"{path}: a secret\n"})
+            else:
+                self._note(path, before, after)
         return True
+
+    def _shown(self, path: pathlib.Path, state: FileState) -> str:
+        is_secret = self._service.has_secrets and path == self._service.config_path
+        return _shown(state.text) if is_secret else state.text
+
+    def _renewal(self, unit: UnitState, due: t.Container[pathlib.Path]) -> str | None:
+        """Return how the daemon gets to run on the files as they will be; None if it does.
+
+        What a run that broke off has written is newer than the daemon that still runs.
+        """
+        service = self._service
+        # systemd tells whole seconds: it came up within the one that then began.
+        up = unit.since + 1.0
+        if not unit.is_active or service.unit_path in due or _is_newer(service.unit_path, up):
+            return "restart"
+        reported = self._reported(unit)
+        since = up if reported is None else reported
+        if not any(p in due or _is_newer(p, since) for p in (ENGINE, service.config_path)):
+            return None
+        # The daemon that runs is the one to ask: an older one would die of the signal.
+        return "reload" if unit.can_reload and reported is not None else "restart"
+
+    def _reported(self, unit: UnitState) -> float | None:
+        """Return since when the daemon runs on what it has read; None if it does not say so."""
+        if self._service.report is None:
+            return None
+        try:
+            report = json.loads(self._service.report.read_bytes())
+            return float(report["started"]) if report["pid"] == unit.main_pid else None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
 
     def _unit(self) -> UnitState:
         try:
@@ -261,14 +313,59 @@ class _Host:
                 raise
             return UnitState()
 
+    def _have_user(self) -> bool:
+        """Have the system user, to whose group files belong; return whether a file changed."""
+        wanted = FileState(_units.SYSUSERS.encode(), 0o644)
+        is_due = self._differs(SYSUSERS, wanted)
+        is_missing = _group_id(_units.USER) == _NO_GROUP
+        if is_missing:
+            self._steps.append(f"make the system user {_units.USER}")
+        if self._check_mode:
+            return is_due
+        if is_due:
+            SYSUSERS.parent.mkdir(mode=0o755, exist_ok=True)
+            write_file(SYSUSERS, wanted)
+        if is_missing:
+            self._make_user()
+        return is_due
+
     def _make_user(self) -> None:
         code, output, errors = self._run(["systemd-sysusers", str(SYSUSERS)])
-        if code or not _has_user(_units.USER):
+        if code or _group_id(_units.USER) == _NO_GROUP:
             raise WgsdError(
                 f"systemd-sysusers did not make the user {_units.USER}: "
                 f"{(errors or output).strip()}",
                 f"make it: useradd --system --user-group --no-create-home {_units.USER}",
             )
+
+    def _see_it_reloaded(self, before: UnitState, begun: float) -> None:
+        """Wait until the daemon says that it runs on what it has read after *begun*.
+
+        Raises:
+            WgsdError: it does not, and goes on as before, or it ended.
+        """
+        unit = self._service.unit
+        deadline = time.monotonic() + self._service.timeout
+        while True:
+            now = self._systemd.unit(unit)
+            if not now.is_active or now.main_pid != before.main_pid:
+                problem = f"{unit} did not survive its reload (it is {now.active})"
+                break
+            reported = self._reported(now)
+            # systemd calls it active again once the new workers answer.
+            if reported is not None and reported >= begun and now.active == "active":
+                return
+            if time.monotonic() >= deadline:
+                problem = (
+                    f"{unit} has not reloaded within {self._service.timeout:g} s: it goes on with "
+                    "the engine and the configuration that it had"
+                )
+                break
+            time.sleep(PAUSE)
+        raise WgsdError(
+            f"{problem}\nThe last lines of its journal:\n{self._systemd.journal(unit)}\n",
+            f"mend what it says there, or see 'journalctl -u {unit}'",
+        )
 
     def _see_it_work(self, *, restarted: bool) -> None:
         unit = self._service.unit
@@ -307,25 +404,31 @@ class _Host:
         }
 
 
-def _verbs(unit: UnitState, started: bool, fresh: bool) -> list[str]:
+def _verbs(unit: UnitState, started: bool, renewal: str | None) -> list[str]:
     """Return what systemctl has to do."""
-    if not started:
-        due = {"stop": unit.active not in ("inactive", "failed"), "disable": unit.enabled}
-    else:
-        due = {"enable": not unit.enabled, "restart": not fresh}
+    if started:
+        return ["enable"] * (not unit.enabled) + [renewal] * (renewal is not None)
+    due = {"stop": unit.active not in ("inactive", "failed"), "disable": unit.enabled}
     return [verb for verb, is_due in due.items() if is_due]
 
 
-def _is_newer(path: pathlib.Path, moment: int) -> bool:
+def _shown(config: str) -> str:
+    """Return a configuration for a diff: without its secrets."""
+    if _ANY_SECRET.search(_SECRET.sub("", config)):
+        return "(not shown: somebody else has written it, and it has a secret)\n"
+    return _SECRET.sub(r"\1(hidden)", config)
+
+
+def _is_newer(path: pathlib.Path, moment: float) -> bool:
     try:
-        return int(path.stat().st_mtime) > moment
+        return path.stat().st_mtime >= moment
     except FileNotFoundError:
         return True
 
 
-def _has_user(name: str) -> bool:
+def _group_id(name: str) -> int:
+    """Return the id of a group, `_NO_GROUP` if there is none."""
     try:
-        pwd.getpwnam(name)
+        return grp.getgrnam(name).gr_gid
     except KeyError:
-        return False
-    return True
+        return _NO_GROUP

@@ -17,6 +17,14 @@ from .wgsd.errors import WgsdError
 #: Runs a command and returns its exit status, output and errors, as AnsibleModule.run_command.
 Run = t.Callable[[list[str]], tuple[int, str, str]]
 _JOURNAL_LINES = 20
+_PROPERTIES = (
+    "ActiveState",
+    "UnitFileState",
+    "ActiveEnterTimestamp",
+    "MainPID",
+    "NeedDaemonReload",
+    "CanReload",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,11 +32,12 @@ class UnitState:
     """How a unit is.
 
     Attributes:
-        active: ``active``, ``inactive``, ``failed``, ``activating`` …
+        active: ``active``, ``reloading``, ``inactive``, ``failed``, ``activating`` …
         enabled: Whether it starts at boot.
         since: When it last became active, in whole seconds since the epoch; 0 for never.
         main_pid: 0 if it has no process.
         needs_reload: Whether its unit file is newer than what systemd has read.
+        can_reload: Whether what systemd has read says how to reload it.
     """
 
     active: str = "inactive"
@@ -36,11 +45,12 @@ class UnitState:
     since: int = 0
     main_pid: int = 0
     needs_reload: bool = False
+    can_reload: bool = False
 
     @property
     def is_active(self) -> bool:
-        """Whether it is up, and done with getting there."""
-        return self.active == "active"
+        """Whether it is up; one that reloads is."""
+        return self.active in ("active", "reloading")
 
 
 class Systemd:
@@ -55,8 +65,8 @@ class Systemd:
         Raises:
             WgsdError: systemd does not run here.
         """
-        properties = "ActiveState,UnitFileState,ActiveEnterTimestamp,MainPID,NeedDaemonReload"
-        output = self._do("show", "--timestamp=unix", f"--property={properties}", name, about=None)
+        properties = f"--property={','.join(_PROPERTIES)}"
+        output = self._do("show", "--timestamp=unix", properties, name, about=None)
         fields = dict(line.partition("=")[::2] for line in output.splitlines())
         return UnitState(
             active=fields.get("ActiveState", "inactive"),
@@ -64,6 +74,7 @@ class Systemd:
             since=int(fields.get("ActiveEnterTimestamp", "").lstrip("@") or 0),
             main_pid=int(fields.get("MainPID") or 0),
             needs_reload=fields.get("NeedDaemonReload") == "yes",
+            can_reload=fields.get("CanReload") == "yes",
         )
 
     def do(self, verb: str, unit: str) -> None:

@@ -36,10 +36,32 @@ TimeoutStartSec=60
 User={user}
 Group={user}
 """
+_RESPONDER = """\
+# A reload goes no further where the engine on the disk does not like the configuration.
+ExecReload={command} --check
+ExecReload=/bin/sh -c "kill -HUP $$MAINPID"
+KillMode=mixed
+WatchdogSec=30
+# While the daemon restarts, systemd keeps its sockets and queries wait in them: two per address.
+FileDescriptorStoreMax=512
+RuntimeDirectory=wgsd-responder
+RuntimeDirectoryMode=0755
+StateDirectory={state}
+StateDirectoryMode=0750
+UMask=0022
+# The tunnels come first, also where systemd shares the processor out by service.
+CPUWeight=20
+"""
+_CLIENT = """\
+RuntimeDirectory=wgsd
+RuntimeDirectoryMode=0755
+UMask=0022
+"""
 _SANDBOX = """\
 AmbientCapabilities={capabilities}
 CapabilityBoundingSet={capabilities}
 NoNewPrivileges=yes
+MemoryDenyWriteExecute=yes
 ProtectSystem=strict
 ProtectHome=yes
 # CAP_DAC_OVERRIDE opens the sockets of userspace WireGuard, which only root may enter. These it
@@ -53,6 +75,9 @@ ProtectHostname=yes
 ProtectKernelLogs=yes
 ProtectKernelModules=yes
 ProtectKernelTunables=yes
+ProtectProc=invisible
+ProcSubset=pid
+RemoveIPC=yes
 LockPersonality=yes
 RestrictNamespaces=yes
 RestrictRealtime=yes
@@ -60,7 +85,8 @@ RestrictSUIDSGID=yes
 RestrictAddressFamilies=AF_INET AF_INET6 AF_NETLINK AF_UNIX
 SystemCallArchitectures=native
 SystemCallFilter=@system-service
-SystemCallErrorNumber=EPERM
+SystemCallFilter=~@privileged @resources
+{system_calls}SystemCallErrorNumber=EPERM
 
 [Install]
 WantedBy=multi-user.target
@@ -75,21 +101,23 @@ def responder(command: str, devices: t.Iterable[str], state: pathlib.PurePath) -
         devices: The interfaces that it reads.
         state: Its state directory, relative to /var/lib.
     """
-    capabilities = "CAP_NET_ADMIN CAP_NET_BIND_SERVICE CAP_DAC_OVERRIDE"
     return (
         _head("wgsd-responder", "DNS-SD responder for WireGuard peers", command, devices)
-        + f"StateDirectory={state}\nStateDirectoryMode=0750\nUMask=0027\n"
-        + _SANDBOX.format(capabilities=capabilities)
+        + _RESPONDER.format(command=command, state=state)
+        + _SANDBOX.format(
+            capabilities="CAP_NET_ADMIN CAP_NET_BIND_SERVICE CAP_DAC_OVERRIDE",
+            # Its processes give up rights, and workers are niced.
+            system_calls="SystemCallFilter=capset setpriority\n",
+        )
     )
 
 
 def client(command: str, device: str) -> str:
     """Return the client's unit. See `responder`."""
-    capabilities = "CAP_NET_ADMIN CAP_DAC_OVERRIDE"
     return (
         _head("wgsd-client", "Endpoint client for WireGuard peers", command, [device])
-        + "RuntimeDirectory=wgsd\nRuntimeDirectoryMode=0755\nUMask=0022\n"
-        + _SANDBOX.format(capabilities=capabilities)
+        + _CLIENT
+        + _SANDBOX.format(capabilities="CAP_NET_ADMIN CAP_DAC_OVERRIDE", system_calls="")
     )
 
 

@@ -20,7 +20,9 @@ description:
   - What is installed is one file, C(/usr/local/bin/wgsd), made of the sources that this module
     comes with. It is also the command C(wgsd).
   - The new responder checks the new configuration before anything is replaced.
-  - The service is restarted only if something that it reads has changed.
+  - The service is reloaded only if something that it reads has changed, and restarted only if its
+    unit has changed, or if it is of a version that cannot be reloaded. Neither loses a query.
+  - When a reload fails, the responder goes on with what it had, and this module fails.
 options:
   zones:
     description:
@@ -49,13 +51,14 @@ options:
         type: dict
       allow_query:
         description:
-          - Networks that may ask.
-          - Whoever reaches a tunnel address may ask there if omitted. Required when O(listen) has
-            other addresses.
+          - Who may ask. Each entry is a network in CIDR notation, or C(key NAME) for whoever signs
+            with that one of O(keys).
+          - If omitted, whoever comes in by the interface may ask at its addresses. Required when
+            O(listen) has other addresses, and for each zone when one has it.
         type: list
         elements: str
       allow_transfer:
-        description: Networks that may transfer the zone.
+        description: Who may transfer the zone. See O(zones[].allow_query).
         type: list
         elements: str
   listen:
@@ -64,6 +67,33 @@ options:
       - Port 53 of the interfaces' own addresses if omitted.
     type: list
     elements: str
+  keys:
+    description:
+      - TSIG keys (RFC 8945) by name, which is a domain name. Each is a dictionary.
+      - The key C(secret) of the dictionary is the secret in Base64. Make one with
+        C(openssl rand -base64 32).
+      - The key C(algorithm) is V(hmac-sha224), V(hmac-sha256), V(hmac-sha384) or V(hmac-sha512);
+        V(hmac-sha256) if omitted.
+      - The configuration file, which holds them, can be read by root and by the responder alone.
+    type: dict
+  rate_limit:
+    description:
+      - UDP responses a second to one client network (/24 or /56) outside the tunnels; V(0) for any
+        number. Clients that prove their address, by TCP, a cookie or a key, are not limited.
+      - V(50) if omitted.
+    type: int
+  workers:
+    description:
+      - Processes that answer.
+      - As many as there are processor cores if omitted.
+    type: int
+  metrics:
+    description:
+      - Where to serve metrics for Prometheus by HTTP, as C(ADDRESS) or C(ADDRESS:PORT); the port is
+        9586 if omitted. Give a loopback address, or one within a tunnel.
+      - None are served if omitted.
+      - Needs the Python library prometheus_client on the host.
+    type: str
   state_dir:
     description:
       - Folder for what has to survive a restart. It must be below C(/var/lib).
@@ -78,12 +108,13 @@ options:
     choices: [started, stopped, absent]
     default: started
   timeout:
-    description: Seconds to wait for the first answers.
+    description: Seconds that a reload may take, and to wait for the first answers after that.
     type: float
     default: 15
 requirements:
   - systemd >= 248
   - PyYAML (Debian package python3-yaml)
+  - prometheus_client (Debian package python3-prometheus-client) if O(metrics) is set
 extends_documentation_fragment:
   - wgsd.mesh.attributes
   - wgsd.mesh.attributes.libraries
@@ -120,7 +151,11 @@ EXAMPLES = r"""
       - zone: example.com.
         device: wg0
         self: true
-        allow_query: [10.0.0.0/24, 198.51.100.0/24]
+        allow_query: [10.0.0.0/24, 198.51.100.0/24, key ops.example.com.]
+    keys:
+      ops.example.com.:
+        secret: "{{ vault_ops_secret }}"
+    metrics: 10.0.0.254
 
 - name: Remove the responder
   wgsd.mesh.wgsd_responder:
@@ -133,7 +168,7 @@ steps:
   returned: success
   type: list
   elements: str
-  sample: [daemon-reload, enable wgsd-responder.service, restart wgsd-responder.service]
+  sample: [reload wgsd-responder.service]
 """
 
 import functools
@@ -147,14 +182,19 @@ from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.config import load_
 from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.errors import UsageError
 
 STATE_ROOT = pathlib.PurePath("/var/lib")
+#: Where the responder reports, as its unit has it.
+REPORT = pathlib.Path("/run/wgsd-responder/status.json")
+METRICS_LIBRARY = {"prometheus_client": "python3-prometheus-client"}
+#: Options that go into the configuration as they are.
+PLAIN = ("listen", "keys", "rate_limit", "workers", "metrics")
 
 
 def run(module: AnsibleModule) -> dict[str, t.Any]:
     """Bring the service into the wanted state."""
     options = module.params
     zones = [_given(zone) for zone in options["zones"] or []]
-    settings = _given({"listen": options["listen"], "zones": zones})
-    settings["state_dir"] = options["state_dir"]
+    settings = _given({name: options[name] for name in PLAIN})
+    settings |= {"zones": zones, "state_dir": options["state_dir"]}
     service = _service.Service(
         daemon="responder",
         settings=settings,
@@ -165,6 +205,10 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
             state=state_below(options["state_dir"]),
         ),
         answers=lambda: answers(service.config_path, options["timeout"]),
+        libraries=_service.LIBRARIES | (METRICS_LIBRARY if options["metrics"] else {}),
+        has_secrets=True,
+        report=REPORT,
+        timeout=options["timeout"],
     )
     return _service.converge(module, service)
 
@@ -187,6 +231,12 @@ def answers(config_path: pathlib.Path, timeout: float) -> None:
     _answers.await_answers(settings, _answers.listened_on(settings), timeout)
 
 
+def algorithms(keys: t.Mapping[str, t.Any] | None) -> set[str]:
+    """Return the algorithms that *keys* name."""
+    found = {key.get("algorithm") for key in (keys or {}).values() if isinstance(key, dict)}
+    return {algorithm for algorithm in found if isinstance(algorithm, str)}
+
+
 def _given(options: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     return {name: value for name, value in options.items() if value is not None}
 
@@ -204,6 +254,10 @@ def main() -> None:
         argument_spec={
             "zones": {"type": "list", "elements": "dict", "options": zone},
             "listen": {"type": "list", "elements": "str"},
+            "keys": {"type": "dict", "no_log": True},
+            "rate_limit": {"type": "int"},
+            "workers": {"type": "int"},
+            "metrics": {"type": "str"},
             "state_dir": {"type": "path", "default": "/var/lib/wgsd"},
             "state": {
                 "type": "str",
@@ -215,6 +269,8 @@ def main() -> None:
         required_if=[("state", "started", ("zones",)), ("state", "stopped", ("zones",))],
         supports_check_mode=True,
     )
+    # Of a key only the secret is one: errors shall name its algorithm.
+    module.no_log_values -= algorithms(module.params["keys"])
     run_guarded(module, run)
 
 

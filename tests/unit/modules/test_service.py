@@ -2,13 +2,14 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A daemon as a service: what is written, in which order, and when it is restarted.
+"""A daemon as a service: what is written, in which order, and when it is reloaded or restarted.
 
 systemd is a double here; molecule runs the same on systemd itself.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import pathlib
 import time
@@ -20,24 +21,35 @@ import yaml
 pytest.importorskip("ansible")
 
 from ansible_collections.wgsd.mesh.plugins.module_utils import _files, _service, _units, _zipapp
-from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.config import load_client
+from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.config import (
+    load_client,
+    load_responder,
+)
 from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.errors import UsageError, WgsdError
-from ansible_collections.wgsd.mesh.plugins.modules.wgsd_responder import state_below
+from ansible_collections.wgsd.mesh.plugins.modules.wgsd_responder import algorithms, state_below
 
 pytestmark = pytest.mark.unit
 
 SETTINGS = {"interface": "wg0", "zone": "example.com.", "registries": ["10.0.0.254"]}
 
 
+ZONES = [{"zone": "example.com.", "device": "wg0"}]
+SECRET, NEW_SECRET = "b2xkIHNlY3JldCBvbGQgc2VjcmV0", "bmV3IHNlY3JldCBuZXcgc2VjcmV0"
+
+
 class Host:
     """What the service module sees of a host: systemctl and its unit, in a folder."""
 
-    def __init__(self) -> None:
+    def __init__(self, load) -> None:
         self.active, self.enabled, self.since, self.pid = "inactive", False, 0, 0
         self.commands: list[str] = []
-        self.has_user = False
+        self.has_group = False
         self.dies = False
         self.missing = ""
+        self.can_reload = False
+        self.dies_of_reload = self.refuses_reload = False
+        self.report: pathlib.Path | None = None
+        self._load = load
 
     def run(self, command, data=None):
         text = " ".join(map(str, command))
@@ -46,19 +58,30 @@ class Host:
         if command[0] == "journalctl":
             return 0, "the last words\n", ""
         if "-c" in command:
-            return 0, self.missing, ""
+            return 0, "".join(f"{name}\n" for name in self.missing.split() if name in command), ""
         if "--check" in command:
             return self._check(command)
         self.commands.append(text)
         if command[0] == "systemd-sysusers":
-            self.has_user = True
+            self.has_group = True
         elif command[1] == "restart":
             self.active, self.since, self.pid = "active", int(time.time()) + 1, self.pid + 1
+            self._tell()
+        elif command[1] == "reload":
+            self.pid += self.dies_of_reload
+            if not self.refuses_reload:
+                self._tell()
         elif command[1] == "stop":
             self.active = "inactive"
         elif command[1] in ("enable", "disable"):
             self.enabled = command[1] == "enable"
         return 0, "", ""
+
+    def _tell(self) -> None:
+        """Report as a daemon does that can reload; files that follow are newer than it."""
+        if self.report:
+            self.report.write_text(json.dumps({"pid": self.pid, "started": time.time()}))
+            time.sleep(0.01)
 
     def _show(self) -> str:
         if self.dies:
@@ -67,21 +90,23 @@ class Host:
         return (
             f"ActiveState={self.active}\nUnitFileState={enabled}\nMainPID={self.pid}\n"
             f"ActiveEnterTimestamp={f'@{self.since}' if self.since else ''}\n"
-            "NeedDaemonReload=no\n"
+            f"NeedDaemonReload=no\nCanReload={'yes' if self.can_reload else 'no'}\n"
         )
 
     def _check(self, command):
-        load_client(pathlib.Path(command[command.index("--config") + 1]))
+        self._load(pathlib.Path(command[command.index("--config") + 1]))
         assert command[0] == "/usr/bin/python3"
         return 0, "good\n", ""
 
 
-class Client:
-    """Runs the service module for the client on a `Host`."""
+class Daemon:
+    """Runs the service module for a daemon on a `Host`."""
 
-    def __init__(self, folder: pathlib.Path, host: Host) -> None:
+    def __init__(self, folder: pathlib.Path, host: Host, settings, **fields) -> None:
         self.folder, self.host = folder, host
         self.warnings: list[str] = []
+        self.unit_text = f"a unit of {fields['daemon']}\n"
+        self._settings, self._fields = settings, fields
 
     def __call__(self, state="started", check_mode=False, answers=lambda: None, **settings):
         self.host.commands.clear()
@@ -92,49 +117,75 @@ class Client:
             warn=self.warnings.append,
         )
         service = _service.Service(
-            daemon="client",
-            settings={**SETTINGS, **settings},
-            load=load_client,
-            unit_text=lambda command: _units.client(command, "wg0"),
+            settings={**self._settings, **settings},
+            unit_text=lambda command: self.unit_text + command,
             answers=answers,
+            **self._fields,
         )
         return _service.converge(module, service)
 
 
 @pytest.fixture
-def host():
-    return Host()
-
-
-@pytest.fixture
-def client(tmp_path, monkeypatch, host):
+def folder(tmp_path, monkeypatch):
+    """Where the host's files are."""
     for name in ("ENGINE", "CONFIG_FOLDER", "UNIT_FOLDER", "SYSUSERS"):
         real = getattr(_service, name)
         monkeypatch.setattr(_service, name, tmp_path / real.relative_to("/"))
-    for folder in ("usr/local/bin", "etc/systemd/system"):
-        (tmp_path / folder).mkdir(parents=True)
-    monkeypatch.setattr(_service, "command_runner", lambda module: host.run)
-    monkeypatch.setattr(_service, "_has_user", lambda name: host.has_user)
+    for name in ("usr/local/bin", "etc/systemd/system"):
+        (tmp_path / name).mkdir(parents=True)
     monkeypatch.setattr(_service, "SETTLE", 0.0)
     # Whoever runs the tests stands for root.
     own = _files.FileState
     monkeypatch.setattr(
         _service,
         "FileState",
-        lambda content, mode: own(content, mode, os.geteuid(), os.getegid()),
+        lambda content, mode, gid=None: own(content, mode, os.geteuid(), gid or os.getegid()),
     )
-    return Client(tmp_path, host)
+    return tmp_path
 
 
-def test_installs_engine_configuration_user_and_unit_and_starts_it(client, host, tmp_path):
+@pytest.fixture
+def host(request, monkeypatch):
+    host = Host(load_responder if "responder" in request.fixturenames else load_client)
+    monkeypatch.setattr(_service, "command_runner", lambda module: host.run)
+    monkeypatch.setattr(_service, "_group_id", lambda name: os.getegid() if host.has_group else -1)
+    return host
+
+
+@pytest.fixture
+def client(folder, host):
+    return Daemon(folder, host, SETTINGS, daemon="client", load=load_client)
+
+
+@pytest.fixture
+def responder(folder, host):
+    """A responder that runs and can be reloaded."""
+    host.report = folder / "status.json"
+    daemon = Daemon(
+        folder,
+        host,
+        {"zones": ZONES},
+        daemon="responder",
+        load=load_responder,
+        has_secrets=True,
+        report=host.report,
+        timeout=0.2,
+    )
+    daemon()
+    host.can_reload = True
+    assert daemon()["steps"] == []
+    return daemon
+
+
+def test_installs_engine_configuration_user_and_unit_and_starts_it(client, host, folder):
     result = client()
     assert result["changed"]
-    assert (tmp_path / "usr/local/bin/wgsd").read_bytes() == _zipapp.build()
-    assert (tmp_path / "usr/local/bin/wgsd").stat().st_mode & 0o777 == 0o755
-    config = yaml.safe_load((tmp_path / "etc/wgsd/client.yml").read_text())
+    assert (folder / "usr/local/bin/wgsd").read_bytes() == _zipapp.build()
+    assert (folder / "usr/local/bin/wgsd").stat().st_mode & 0o777 == 0o755
+    config = yaml.safe_load((folder / "etc/wgsd/client.yml").read_text())
     assert config == SETTINGS
     assert host.commands == [
-        f"systemd-sysusers {tmp_path}/etc/sysusers.d/wgsd.conf",
+        f"systemd-sysusers {folder}/etc/sysusers.d/wgsd.conf",
         "systemctl daemon-reload",
         "systemctl enable wgsd-client.service",
         "systemctl restart wgsd-client.service",
@@ -156,22 +207,22 @@ def test_a_change_of_configuration_restarts_without_a_reload(client, host):
     assert '"example.net."' in diff["after"]
 
 
-def test_check_mode_predicts_a_first_run_and_writes_nothing(client, host, tmp_path):
+def test_check_mode_predicts_a_first_run_and_writes_nothing(client, host, folder):
     predicted = client(check_mode=True)
     assert host.commands == []
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    assert [path for path in folder.rglob("*") if path.is_file()] == []
     done = client()
     assert predicted == done
     assert not client(check_mode=True)["changed"]
 
 
-def test_a_bad_configuration_replaces_nothing_and_is_named(client, host, tmp_path):
+def test_a_bad_configuration_replaces_nothing_and_is_named(client, host, folder):
     client()
-    before = (tmp_path / "etc/wgsd/client.yml").read_bytes()
+    before = (folder / "etc/wgsd/client.yml").read_bytes()
     for check_mode in (True, False):
         with pytest.raises(UsageError, match=r"the new .*client\.yml:\d+: .*registries"):
             client(check_mode=check_mode, registries=["0.0.0.0"], zone="example.org.")
-    assert (tmp_path / "etc/wgsd/client.yml").read_bytes() == before
+    assert (folder / "etc/wgsd/client.yml").read_bytes() == before
     assert host.commands == []
 
 
@@ -209,28 +260,107 @@ def test_a_daemon_that_does_not_answer_is_an_error_with_its_last_words(client, h
         client(answers=silent)
 
 
-def test_stopped_keeps_everything_in_place(client, host, tmp_path):
+def test_a_change_of_configuration_reloads_a_daemon_that_can(responder, host):
+    predicted = responder(check_mode=True, rate_limit=10)
+    assert predicted["steps"] == ["reload wgsd-responder.service"]
+    assert responder(rate_limit=10) == predicted
+    assert host.commands == ["systemctl reload wgsd-responder.service"]
+    assert not responder(rate_limit=10)["changed"]
+
+
+def test_a_new_engine_reloads_a_daemon_that_can(responder, host, monkeypatch):
+    monkeypatch.setattr(_zipapp, "build", lambda: b"another engine")
+    assert responder()["steps"] == ["reload wgsd-responder.service"]
+    assert not responder()["changed"]
+
+
+def test_a_new_unit_restarts_a_daemon_that_can_reload(responder, host):
+    responder.unit_text = "another unit\n"
+    responder(rate_limit=10)
+    assert host.commands == [
+        "systemctl daemon-reload",
+        "systemctl restart wgsd-responder.service",
+    ]
+
+
+def test_a_daemon_that_an_older_unit_runs_is_restarted(responder, host):
+    host.can_reload = False
+    assert responder(rate_limit=10)["steps"] == ["restart wgsd-responder.service"]
+
+
+def test_a_daemon_that_does_not_know_reloads_is_not_sent_the_signal_it_would_die_of(
+    responder, host
+):
+    host.report.unlink()
+    assert responder(rate_limit=10)["steps"] == ["restart wgsd-responder.service"]
+    # What another process has left says nothing of this one.
+    host.report.write_text(json.dumps({"pid": host.pid + 1, "started": time.time()}))
+    assert responder(rate_limit=20)["steps"] == ["restart wgsd-responder.service"]
+
+
+def test_a_reload_that_changes_nothing_is_an_error_and_is_tried_again(responder, host):
+    host.refuses_reload = True
+    with pytest.raises(WgsdError, match=r"has not reloaded within 0\.2 s[^$]*the last words"):
+        responder(rate_limit=10)
+    host.refuses_reload = False
+    assert responder(rate_limit=10)["steps"] == ["reload wgsd-responder.service"]
+    assert responder(rate_limit=10)["steps"] == []
+
+
+def test_a_daemon_that_dies_of_its_reload_is_an_error_with_its_last_words(responder, host):
+    host.dies_of_reload = True
+    with pytest.raises(WgsdError, match=r"did not survive its reload[^$]*the last words"):
+        responder(rate_limit=10)
+
+
+def test_secrets_are_kept_from_others_and_out_of_the_diff(responder, folder):
+    def key(secret):
+        return {"ops.example.com.": {"algorithm": "hmac-sha512", "secret": secret}}
+
+    results = [responder(keys=key(secret)) for secret in (SECRET, NEW_SECRET)]
+    config = folder / "etc/wgsd/responder.yml"
+    assert NEW_SECRET in config.read_text()
+    assert config.stat().st_mode & 0o777 == 0o640
+    # Written by hand in any other form, it is not shown at all.
+    config.write_text(f"zones: []\nkeys: {{ops: {{'secret' : {SECRET}}}}}\n")
+    results.append(responder(keys=key(NEW_SECRET)))
+    results.append(responder(state="absent"))
+    shown = json.dumps([result["diff"] for result in results])
+    assert "hmac-sha512" in shown
+    assert SECRET not in shown
+    assert NEW_SECRET not in shown
+    assert all(result["changed"] for result in results)
+    assert {"prepared": f"{config}: a secret\n"} in results[1]["diff"]
+
+
+def test_of_a_key_only_the_secret_is_one():
+    keys = {"a.": {"algorithm": "hmac-sha256", "secret": SECRET}, "b.": {"secret": SECRET}, "c.": 1}
+    assert algorithms(keys) == {"hmac-sha256"}
+    assert algorithms(None) == set()
+
+
+def test_stopped_keeps_everything_in_place(client, host, folder):
     client()
     client(state="stopped")
     assert host.commands == [
         "systemctl stop wgsd-client.service",
         "systemctl disable wgsd-client.service",
     ]
-    assert (tmp_path / "etc/wgsd/client.yml").exists()
+    assert (folder / "etc/wgsd/client.yml").exists()
     assert not client(state="stopped")["changed"]
 
 
-def test_absent_removes_what_no_other_daemon_needs(client, host, tmp_path):
+def test_absent_removes_what_no_other_daemon_needs(client, host, folder):
     client()
     assert client(check_mode=True, state="absent")["steps"][-1] == "daemon-reload"
-    other = tmp_path / "etc/systemd/system/wgsd-responder.service"
+    other = folder / "etc/systemd/system/wgsd-responder.service"
     other.write_text("")
     client(state="absent")
-    assert not (tmp_path / "etc/wgsd/client.yml").exists()
-    assert (tmp_path / "usr/local/bin/wgsd").exists()
+    assert not (folder / "etc/wgsd/client.yml").exists()
+    assert (folder / "usr/local/bin/wgsd").exists()
     other.unlink()
     assert client(state="absent")["changed"]
-    assert not (tmp_path / "usr/local/bin/wgsd").exists()
+    assert not (folder / "usr/local/bin/wgsd").exists()
     assert not client(state="absent")["changed"]
 
 
@@ -257,3 +387,10 @@ def test_the_unit_orders_itself_after_its_interface():
     text = _units.responder("wgsd responder", ["wg0", "wg1", "wg0"], pathlib.PurePath("wgsd"))
     assert "After=wg-quick@wg0.service wg-quick@wg1.service\n" in text
     assert "StateDirectory=wgsd\n" in text
+
+
+def test_a_reload_of_the_unit_checks_first():
+    text = _units.responder("wgsd responder", ["wg0"], pathlib.PurePath("wgsd"))
+    check, signal = (line for line in text.splitlines() if line.startswith("ExecReload="))
+    assert check == "ExecReload=wgsd responder --check"
+    assert "kill -HUP" in signal
