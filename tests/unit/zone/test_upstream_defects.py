@@ -202,6 +202,7 @@ def test_defect_9_self_without_endpoint_is_the_address_that_the_query_came_in_on
 
 HEADER = struct.pack("!HHHHHH", 4711, 0x0100, 1, 0, 0, 0)
 QUESTION = dns.message.make_query(ALICE_NAME, "SRV").to_wire()[12:]
+RECORD = b"\0" + struct.pack("!HHIH", 16, 1, 0, 2) + b"\1x"
 
 
 @pytest.mark.parametrize(
@@ -209,22 +210,49 @@ QUESTION = dns.message.make_query(ALICE_NAME, "SRV").to_wire()[12:]
     [
         pytest.param(HEADER, id="a header only"),
         pytest.param(HEADER + QUESTION[:-4], id="a name without type"),
-        pytest.param(HEADER + QUESTION + b"\0", id="a byte after the end"),
+        pytest.param(HEADER + QUESTION[:-2], id="a type without class"),
         pytest.param(HEADER + QUESTION[:20], id="a cut name"),
         pytest.param(HEADER + b"\xc0\x0c\0\x21\0\x01", id="a name that points at itself"),
         pytest.param(HEADER + b"\xc0\x04\0\x21\0\x01", id="a name that points into the header"),
+        pytest.param(HEADER + b"\1x\xc0\x0c\0\x21\0\x01", id="a name that ends in a pointer"),
         pytest.param(HEADER + b"\x80" + QUESTION, id="an unknown kind of label"),
+        pytest.param(HEADER + b"\x3f" + b"x" * 63 + QUESTION * 3, id="a name beyond 255 bytes"),
         pytest.param(
             struct.pack("!HHHHHH", 4711, 0x0100, 2, 0, 0, 0) + QUESTION * 2, id="two questions"
         ),
         pytest.param(struct.pack("!HHHHHH", 4711, 0x0100, 0, 0, 0, 0), id="no question"),
+    ],
+)
+def test_defect_10_a_query_whose_question_cannot_be_read_gets_a_format_error(
+    ask: Asker, wire: bytes
+) -> None:
+    assert ask.raw(wire) == struct.pack("!HHHHHH", 4711, 0x8101, 0, 0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    "wire",
+    [
+        pytest.param(HEADER + QUESTION + b"\0", id="a byte after the end"),
+        pytest.param(HEADER + QUESTION * 2, id="another question that is not counted"),
         pytest.param(
-            struct.pack("!HHHHHH", 4711, 0x0100, 1, 1, 0, 0) + QUESTION, id="a missing record"
+            struct.pack("!HHHHHH", 4711, 0x0100, 1, 0, 0, 1) + QUESTION, id="a missing record"
+        ),
+        pytest.param(
+            struct.pack("!HHHHHH", 4711, 0x0100, 1, 0, 0, 1) + QUESTION + b"\0\0\x10\0\1\0",
+            id="a cut record",
+        ),
+        pytest.param(
+            struct.pack("!HHHHHH", 4711, 0x0100, 1, 1, 0, 0) + QUESTION + RECORD, id="an answer"
+        ),
+        pytest.param(
+            struct.pack("!HHHHHH", 4711, 0x0100, 1, 0, 1, 0) + QUESTION + RECORD, id="an authority"
         ),
     ],
 )
-def test_defect_10_a_malformed_query_is_told_so(ask: Asker, wire: bytes) -> None:
-    assert ask.raw(wire) == struct.pack("!HHHHHH", 4711, 0x8101, 0, 0, 0, 0)
+def test_defect_10_a_query_with_damage_after_the_question_gets_it_back_with_a_format_error(
+    ask: Asker, wire: bytes
+) -> None:
+    assert ask.raw(wire) == struct.pack("!HHHHHH", 4711, 0x8101, 1, 0, 0, 0) + QUESTION
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ import typing as t
 
 from ..config import ResponderSettings, ZoneSettings
 from ..thirdparty import dns
-from . import message
+from . import message, tsig
+from .cookies import Cookies
 from .records import AAAA, CLASS_IN, CNAME, NS, PTR, SRV, TXT, A, Zone
 
 if t.TYPE_CHECKING:
@@ -22,7 +23,10 @@ if t.TYPE_CHECKING:
     from .records import Node
 
 ANY, IXFR, AXFR = 255, 251, 252
-NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED, BADVERS = 0, 1, 2, 3, 4, 5, 16
+#: Types that no record in a zone can have (RFC 6895 section 3.1).
+META_TYPES = range(128, 256)
+NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED, NOTAUTH = 0, 1, 2, 3, 4, 5, 9
+BADVERS, BADCOOKIE = 16, 23
 # Extended errors (RFC 8914 section 4).
 NOT_READY, PROHIBITED, NOT_AUTHORITATIVE = 14, 18, 20
 
@@ -114,7 +118,10 @@ class Authority:
         self.zones: dict[Name, Served] = {
             dns.name.from_text(zone.zone): Served(zone, interface_index) for zone in settings.zones
         }
-        self._cookie_secret = cookie_secret
+        # A `Name` takes long to hash, and a query asks for several.
+        self._by_labels = {message.lowered(name): zone for name, zone in self.zones.items()}
+        self._keyring = tsig.Keyring(settings.keys.values())
+        self._cookies = Cookies(cookie_secret)
         self._wall = wall
 
     def serve(self, origin: Name, zone: Zone | None) -> None:
@@ -151,79 +158,113 @@ class Authority:
             wire: The message as it came, without the length that TCP puts before it.
 
         Returns:
-            None where silence is due: to what is itself a response, and to what is too short to
-            hold a header.
+            None where silence is due: to what is itself a response (QR), and to what is too short
+            to hold a header.
         """
-        if len(wire) < message.HEADER.size or wire[2] << 8 & message.QR:
+        if len(wire) < message.HEADER.size or wire[2] & 0x80:
             return None
-        return Reply(self._respond(wire, context), context.tcp)
-
-    def _respond(self, wire: bytes, context: Context) -> bytes:
+        signature = None
         try:
             query = message.parse(wire)
-        except message.MalformedQueryError:
-            opcode = message.opcode_of(wire[2] << 8)
-            return message.header_only(wire, NOTIMP if opcode else FORMERR)
+            if query.tsig:
+                signature = self._check(wire, query)
+        except message.MalformedQueryError as exc:
+            # The rules of other kinds of messages are not known here (RFC 8490 has no question).
+            response = message.Response(exc.query)
+            response.fail(NOTIMP if exc.query.opcode else FORMERR)
+            return Reply(response.finish(), context.tcp)
+
+        cookie, good = b"", None
+        if query.edns and query.edns.cookie:
+            cookie, good = self._cookies.answer(query.edns.cookie, context.source, self._wall())
+        limit = message.TCP_MAX if context.tcp else _udp_limit(query)
+        if signature is None:
+            response = message.Response(query, limit, cookie)
+            self._fill(response, query, context, good, None)
+            return Reply(response.finish(), context.tcp or good is True)
+        response = message.Response(query, limit - signature.size, cookie)
+        if signature.error:
+            response.fail(NOTAUTH)
+        else:
+            self._fill(response, query, context, good, signature.key)
+        proven = context.tcp or good is True or signature.key is not None
+        return Reply(signature.sign(response.finish()), proven)
+
+    def _check(self, wire: bytes, query: message.Query) -> tsig.Signature:
+        try:
+            return self._keyring.check(wire, query.tsig, self._wall())
+        except ValueError:
+            raise message.MalformedQueryError(query) from None
+
+    def _fill(
+        self,
+        response: message.Response,
+        query: message.Query,
+        context: Context,
+        good_cookie: bool | None,
+        key: str | None,
+    ) -> None:
         if query.opcode:
-            return _refuse(query, NOTIMP)
+            return response.fail(NOTIMP)
         if query.edns and query.edns.version:
-            return _refuse(query, BADVERS)
-        if query.rdtype == message.OPT:
-            return _refuse(query, FORMERR)
+            return response.fail(BADVERS)
+        if query.name is None:
+            # Only a cookie was asked for (RFC 7873 section 5.4).
+            return response.fail(BADCOOKIE if good_cookie is False else NOERROR)
+        if query.rdtype in (message.OPT, message.TSIG):
+            return response.fail(FORMERR)
+        if query.rdtype in META_TYPES and query.rdtype not in (ANY, AXFR, IXFR):
+            return response.fail(NOTIMP)
         served = self._closest(query.name)
         if served is None or query.rdclass != CLASS_IN:
-            return _refuse(query, REFUSED, NOT_AUTHORITATIVE)
-        allowed = served.lets_in(context)
+            return response.fail(REFUSED, NOT_AUTHORITATIVE)
+        allowed = served.lets_in(context, key)
         if served.zone is None and (allowed or served.access is None):
-            return _refuse(query, SERVFAIL, NOT_READY)
+            return response.fail(SERVFAIL, NOT_READY)
         if served.zone is None or not allowed or query.rdtype in (AXFR, IXFR):
-            return _refuse(query, REFUSED, PROHIBITED)
-        return _answer(served.zone, query, context)
+            return response.fail(REFUSED, PROHIBITED)
+        _answer(response, served.zone, query.name, query.rdtype, context)
 
     def _closest(self, name: Name) -> Served | None:
         """Return the zone that *name* is in: with nested zones, the longest match."""
-        while name not in self.zones:
-            if name == dns.name.root:
-                return None
-            name = name.parent()
-        return self.zones[name]
+        labels = message.lowered(name)
+        for index in range(len(labels)):
+            served = self._by_labels.get(labels[index:])
+            if served is not None:
+                return served
+        return None
 
 
-def _refuse(query: message.Query, rcode: int, error_code: int | None = None) -> bytes:
-    return message.Response(query, error_code=error_code).finish(rcode)
-
-
-def _answer(zone: Zone, query: message.Query, context: Context) -> bytes:
-    limit = message.TCP_MAX if context.tcp else _udp_limit(query)
-    response = message.Response(query, limit)
-    owner, rdtype = query.name, query.rdtype
+def _answer(
+    response: message.Response, zone: Zone, owner: Name, rdtype: int, context: Context
+) -> None:
+    response.flags = message.AA
     node = zone.find(owner, context.local)
-    if node is None:
-        response.add(1, zone.origin, zone.negative_soa)
-        return response.finish(NXDOMAIN, message.AA)
-
+    chosen = None
     fits = True
-    if CNAME in node and rdtype not in (CNAME, ANY):
-        fits = response.add(0, owner, node[CNAME])
-        owner = node[CNAME][0].target
-        node = zone.find(owner, context.local) or {}
-    # One RRset is a whole answer to ANY (RFC 8482 section 4.1); additionals would undo that.
-    chosen = next(iter(node.values()), None) if rdtype == ANY else node.get(rdtype)
+    if node is None:
+        response.rcode = NXDOMAIN
+    else:
+        if CNAME in node and rdtype not in (CNAME, ANY):
+            fits = response.add(0, owner, node[CNAME])
+            owner = node[CNAME][0].target
+            node = zone.find(owner, context.local) or {}
+        # One RRset is a whole answer to ANY (RFC 8482 section 4.1); additionals would undo that.
+        chosen = next(iter(node.values()), None) if rdtype == ANY else node.get(rdtype)
     if chosen is None:
         fits = response.add(1, zone.origin, zone.negative_soa) and fits
     else:
         # Over TCP there is no larger message to ask for, so part of a list beats none.
         fits = fits and response.add(0, owner, chosen, partly=context.tcp)
-    if not fits:
-        if not context.tcp:
-            response.clear()
-        return response.finish(NOERROR, message.AA | message.TC)
-    if chosen is not None and rdtype != ANY:
+    if not fits and context.tcp:
+        response.flags |= message.TC
+    elif not fits:
+        response.truncate()
+    elif chosen is not None and rdtype != ANY:
         for extra_owner, extra in _additionals(zone, chosen, context.local):
             # What is only helpful is left out without a word (RFC 2181 section 9).
             if not response.add(2, extra_owner, extra):
                 break
-    return response.finish(NOERROR, message.AA)
 
 
 def _udp_limit(query: message.Query) -> int:
