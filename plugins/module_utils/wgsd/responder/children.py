@@ -23,10 +23,11 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 Task = t.Callable[[socket.socket], None]
 
 
-def fork(task: Task, keep: t.Iterable[int] = ()) -> tuple[int, socket.socket]:
+def fork(name: str, task: Task, keep: t.Iterable[int] = ()) -> tuple[int, socket.socket]:
     """Run *task* in a new process.
 
     Args:
+        name: What people see in a list of processes, after ``wgsd-``: 10 characters at most.
         task: Gets the process's end of a stream; it is to return when the other end is closed.
         keep: Descriptors that the process goes on using; all others are of no use to it.
 
@@ -36,7 +37,7 @@ def fork(task: Task, keep: t.Iterable[int] = ()) -> tuple[int, socket.socket]:
     ours, theirs = socket.socketpair()
     pid = os.fork()
     if pid == 0:
-        _be_a_child(task, theirs, {0, 1, 2, theirs.fileno(), *keep})
+        _be_a_child(name, task, theirs, {0, 1, 2, theirs.fileno(), *keep})
     theirs.close()
     return pid, ours
 
@@ -60,10 +61,13 @@ def _describe(status: int) -> str:
     return f"exit code {os.WEXITSTATUS(status)}"
 
 
-def _be_a_child(task: Task, control: socket.socket, keep: t.Collection[int]) -> t.NoReturn:
+def _be_a_child(
+    name: str, task: Task, control: socket.socket, keep: t.Collection[int]
+) -> t.NoReturn:
     """Run *task* and never return into what the supervisor was doing."""
     code = 1
     try:
+        pathlib.Path("/proc/self/comm").write_text(f"wgsd-{name}", encoding="ascii")
         # The control socket says when to end. Signals are for the supervisor, which decides.
         signal.set_wakeup_fd(-1)
         for number in SIGNALS:

@@ -172,7 +172,7 @@ class Crew:
                 wait = min(wait, self._next_start - now)
                 break
             self._start(now)
-        if self._relieved and self.is_current:
+        if self._relieved and self._members and self.is_current:
             self._dismiss(self._relieved, now)
         self._see_off(now)
         return min(wait, 0.1) if self._leaving else wait
@@ -196,7 +196,7 @@ class Crew:
         taken = {member.index for member in self._members}
         index = next(number for number in range(self._size) if number not in taken)
         keep = [sock.fileno() for one in self._listeners for sock in (one.udp, one.tcp)]
-        pid, control = children.fork(self._make_task(index, self._listeners), keep)
+        pid, control = children.fork("worker", self._make_task(index, self._listeners), keep)
         control.setblocking(False)
         member = Member(index, pid, control, now)
         self._members.append(member)

@@ -159,7 +159,7 @@ class Lookout:
             privileges.keep_only(privileges.READ_DEVICE)
             watch(control, self._make_watchers())
 
-        self._pid, self._control = children.fork(task)
+        self._pid, self._control = children.fork("watcher", task)
         self._control.setblocking(False)
         self._selector.register(self._control, selectors.EVENT_READ, self)
         self._heard, self._next_start = now, now + RESTART_PERIOD

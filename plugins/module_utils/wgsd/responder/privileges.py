@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import typing as t
@@ -33,6 +34,21 @@ def set_aside(capabilities: t.Collection[int]) -> None:
     """
     effective, permitted, inheritable = _capabilities()
     _set_capabilities(effective & ~_mask(capabilities), permitted, inheritable)
+
+
+@contextlib.contextmanager
+def taken_up(capability: int) -> t.Iterator[None]:
+    """Make a capability that was set aside effective for a moment, if this process has it.
+
+    Raises:
+        OSError: the kernel refused.
+    """
+    effective, permitted, inheritable = _capabilities()
+    _set_capabilities(effective | permitted & _mask([capability]), permitted, inheritable)
+    try:
+        yield
+    finally:
+        _set_capabilities(effective, permitted, inheritable)
 
 
 def keep_only(capabilities: t.Collection[int]) -> None:

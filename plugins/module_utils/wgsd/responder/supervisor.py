@@ -65,10 +65,12 @@ class Supervisor:
         self._spare: dict[Endpoint, Listener] = {}
         self._admitted: dict[Endpoint, frozenset[int]] = {}
         self._listen_trouble = ""
+        self._filter_trouble = False
         self._stopping = self._reload_wanted = False
         self._check: Check | None = None
         self._status = ""
-        self._told_at = self._reported_at = -REPORT_PERIOD
+        self._told_at = -REPORT_PERIOD
+        self._last_report: dict[str, t.Any] | None = None
         self._exporter: tuple[int, socket.socket] | None = None
 
     def run(self) -> None:
@@ -142,7 +144,9 @@ class Supervisor:
             )
             self._board.supervisor.add(Main.RELOADS)
             self._versions.update((v.zone, v) for v in handover.versions if v.zone in zones)
-        self._board.supervisor.set(Main.STARTED_NS, time.time_ns())
+        board = self._board.supervisor
+        self._restarts_before = board.get(Main.WORKER_RESTARTS), board.get(Main.WATCHER_RESTARTS)
+        board.set(Main.STARTED_NS, time.time_ns())
         for name in zones:
             self._record_zone(name)
         return handover.workers if handover else {}
@@ -250,8 +254,7 @@ class Supervisor:
             ]
             indexes = frozenset(seen.index for seen in devices if seen.index)
             if indexes and self._admitted.get(endpoint) != indexes:
-                listener.admit_only({LOOPBACK_INDEX, *indexes})
-                self._admitted[endpoint] = indexes
+                self._admit(listener, indexes)
             elif not devices and self._lookout.sightings and endpoint in self._admitted:
                 listener.admit_all()
                 del self._admitted[endpoint]
@@ -261,13 +264,30 @@ class Supervisor:
                 changed = True
         return changed
 
+    def _admit(self, listener: Listener, indexes: frozenset[int]) -> None:
+        try:
+            # Some kernels let only an administrator of the network attach a filter.
+            with privileges.taken_up(privileges.CAP_NET_ADMIN):
+                listener.admit_only({LOOPBACK_INDEX, *indexes})
+        except OSError as exc:
+            if not self._filter_trouble:
+                log.warning(
+                    "%s: no socket filter (%s); the workers check each query, which is slower",
+                    listener.endpoint,
+                    exc.strerror,
+                )
+            self._filter_trouble = True
+            self._admitted.pop(listener.endpoint, None)
+        else:
+            self._admitted[listener.endpoint] = indexes
+
     def _export(self) -> None:
         """Start the process that shows the figures to Prometheus, if one is wished for."""
         if self._settings.metrics is None:
             return
         with listen_tcp(self._settings.metrics, "metrics") as sock:
             self._exporter = children.fork(
-                lambda control: self._serve_figures(sock, control), [sock.fileno()]
+                "exporter", lambda control: self._serve_figures(sock, control), [sock.fileno()]
             )
         log.info("metrics on http://%s/metrics", self._settings.metrics)
 
@@ -352,13 +372,18 @@ class Supervisor:
             systemd.notify("WATCHDOG=1")
             board = self._board.supervisor
             board.set(Main.WORKERS, len(self._crew.pids))
+            board.set(Main.WORKER_RESTARTS, self._restarts_before[0] + self._crew.restarts)
+            board.set(Main.WATCHER_RESTARTS, self._restarts_before[1] + self._lookout.restarts)
             board.set(Main.SOCKET_DROPS, sum(one.drops() for one in self._listeners.values()))
-            report.write(
-                report.path(),
-                report.snapshot(
-                    self._board, self._settings, list(self._listeners), troubles, time.time()
-                ),
+            self._last_report = report.snapshot(
+                self._board,
+                self._settings,
+                list(self._listeners),
+                troubles,
+                time.time(),
+                self._last_report,
             )
+            report.write(report.path(), self._last_report)
         return self._told_at + period - now
 
 
