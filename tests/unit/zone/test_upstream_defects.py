@@ -216,7 +216,7 @@ RECORD = b"\0" + struct.pack("!HHIH", 16, 1, 0, 2) + b"\1x"
         pytest.param(HEADER + b"\xc0\x04\0\x21\0\x01", id="a name that points into the header"),
         pytest.param(HEADER + b"\1x\xc0\x0c\0\x21\0\x01", id="a name that ends in a pointer"),
         pytest.param(HEADER + b"\x80" + QUESTION, id="an unknown kind of label"),
-        pytest.param(HEADER + b"\x3f" + b"x" * 63 + QUESTION * 3, id="a name beyond 255 bytes"),
+        pytest.param(HEADER + (b"\x3f" + b"x" * 63) * 4 + QUESTION, id="a name beyond 255 bytes"),
         pytest.param(
             struct.pack("!HHHHHH", 4711, 0x0100, 2, 0, 0, 0) + QUESTION * 2, id="two questions"
         ),
