@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import pathlib
 import shutil
@@ -29,159 +28,26 @@ import pytest
 from wgsd.keys import PublicKey
 
 from .bare import BareHost, BareLab
-from .wireguard import WireGuard, generate_key, start
+from .responder import (
+    ALICE,
+    BOB,
+    CAROL,
+    DAVE,
+    PUBLIC,
+    PYTHONS,
+    SERVICE,
+    TUNNEL,
+    ZONE,
+    Bed,
+    Responder,
+    instance,
+)
 
 pytestmark = pytest.mark.lab
 
 PREFIX = "wgtr"
-ENGINE = pathlib.Path(__file__).resolve().parents[2] / "plugins" / "module_utils"
-#: Ours has the newest dnspython, Debian's own the oldest that the engine works with.
-PYTHONS = {"newest": sys.executable, "debian": "/usr/bin/python3"}
-ZONE = "example.com."
-SERVICE = f"_wireguard._udp.{ZONE}"
-TUNNEL = "10.0.0.254"
-PUBLIC = "203.0.113.4"
-ALICE, BOB, CAROL, DAVE = (PublicKey(bytes([number]) * 32) for number in range(1, 5))
 #: Seconds within which a changed endpoint must be served.
 FRESH = 0.25
-
-
-class Responder:
-    """``wgsd responder`` in a host, and what it says to the service manager."""
-
-    def __init__(self, host: BareHost, folder: pathlib.Path, python: str, **settings: t.Any):
-        zone = {"zone": ZONE, "device": "wg0", **settings.pop("zone", {})}
-        python_path = settings.pop("python_path", [])
-        config = folder / "responder.yml"
-        config.write_text(json.dumps({"zones": [zone], "state_dir": str(folder), **settings}))
-        path = [*python_path, str(ENGINE)]
-        self._log = folder / "log"
-        self._manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._manager.bind(str(folder / "notify"))
-        self._manager.settimeout(10)
-        environment = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(path),
-            "NOTIFY_SOCKET": str(folder / "notify"),
-        }
-        with self._log.open("wb") as log:
-            self.process = host.popen(
-                [python, "-m", "wgsd", "responder", "--config", str(config)],
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
-
-    @property
-    def log(self) -> str:
-        """What it wrote."""
-        return self._log.read_text()
-
-    def told(self) -> dict[str, str]:
-        """The next message to the service manager."""
-        lines = self._manager.recv(4096).decode().splitlines()
-        return dict(line.split("=", 1) for line in lines)
-
-    def wait_ready(self) -> None:
-        """Wait until it says that it serves."""
-        while self.told().get("STATUS") != "serving":
-            pass
-
-    def workers(self) -> list[int]:
-        """The process ids of the workers."""
-        pid = self.process.pid
-        return [
-            int(p) for p in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        ]
-
-    def stop(self) -> int:
-        """End it as a service manager does, and return the exit code."""
-        try:
-            self.process.terminate()
-            return int(self.process.wait(10))
-        finally:
-            self.process.kill()
-            self._manager.close()
-
-
-class Bed:
-    """The registry of a lab with its device, and responders on it."""
-
-    def __init__(self, lab: BareLab, folder: pathlib.Path, python: str) -> None:
-        self.host = lab.registry
-        self.python = python
-        self._folder = folder
-        self._key = generate_key()
-        self._number = 0
-        self.device: WireGuard | None = None
-        self.responder: Responder | None = None
-
-    def start_device(self, address: str | None = f"{TUNNEL}/24") -> WireGuard:
-        """Start wg0 with three peers, of which Carol has no endpoint."""
-        self.device = start(self.host, "wg0", address=address, private_key=self._key)
-        self.set(ALICE, "endpoint", "198.51.100.1:41414", "allowed-ips", "10.0.0.1/32,10.1.0.0/24")
-        self.set(BOB, "endpoint", "[2001:db8::b]:51821", "allowed-ips", "10.0.0.2/32")
-        self.set(CAROL, "allowed-ips", "10.0.0.3/32")
-        return self.device
-
-    def set(self, key: PublicKey, *arguments: str) -> None:
-        """``wg set wg0 peer KEY …``"""
-        assert self.device
-        self.device.set("peer", key.base64, *arguments)
-
-    def start(self, **settings: t.Any) -> Responder:
-        """Start a responder and wait until it serves or waits for its device."""
-        self._number += 1
-        folder = self._folder / str(self._number)
-        folder.mkdir()
-        self.responder = Responder(self.host, folder, self.python, **settings)
-        assert self.responder.told()["READY"] == "1", self.responder.log
-        return self.responder
-
-    def ask(
-        self, name: str, rdtype: str = "SRV", server: str = TUNNEL, timeout: float = 5
-    ) -> dns.message.Message:
-        """Ask over UDP from the registry itself."""
-        query = dns.message.make_query(name, rdtype)
-        with self.host.network():
-            sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        with sock:
-            sock.setblocking(False)
-            return dns.query.udp(query, server, timeout=timeout, sock=sock)
-
-    def port_of(self, key: PublicKey, server: str = TUNNEL) -> int | None:
-        """The port in a peer's SRV record, None if it has none or there was no answer."""
-        with contextlib.suppress(dns.exception.Timeout):
-            answer = self.ask(instance(key), server=server, timeout=0.5).answer
-            return int(answer[0][0].port) if answer else None
-        return None
-
-    def until(self, condition: t.Callable[[], bool], patience: float = 10) -> float:
-        """Wait until *condition* holds and return the seconds that this took."""
-        start_time = time.monotonic()
-        while not condition():
-            assert time.monotonic() - start_time < patience, self.responder and self.responder.log
-            time.sleep(0.002)
-        return time.monotonic() - start_time
-
-    def dig(self, *arguments: str, command: str = "dig") -> list[str]:
-        """What dig or kdig prints for a query to the tunnel address, without blank lines."""
-        result = self.host.run([command, f"@{TUNNEL}", "+timeout=5", "+retry=0", *arguments])
-        return [line for line in result.stdout.splitlines() if line]
-
-    def close(self) -> None:
-        """End what was started; a responder must end well."""
-        if self.responder and self.responder.process.poll() is None:
-            code = self.responder.stop()
-            assert code == 0, self.responder.log
-        if self.device:
-            self.device.stop()
-
-
-def instance(key: PublicKey) -> str:
-    """The instance name of a peer."""
-    return f"{key.label}.{SERVICE}"
 
 
 @pytest.fixture(scope="module")

@@ -366,10 +366,12 @@ class Supervisor:
         if status != self._status and can_tell and not self._check:
             self._status = status
             systemd.notify("READY=1", f"STATUS={status}")
-        period = min(REPORT_PERIOD, (systemd.watchdog_period() or REPORT_PERIOD) / 2)
+        watchdog = systemd.watchdog_period()
+        period = min(REPORT_PERIOD, watchdog / 2) if watchdog else REPORT_PERIOD
         if now - self._told_at >= period:
             self._told_at = now
-            systemd.notify("WATCHDOG=1")
+            if watchdog:
+                systemd.notify("WATCHDOG=1")
             board = self._board.supervisor
             board.set(Main.WORKERS, len(self._crew.pids))
             board.set(Main.WORKER_RESTARTS, self._restarts_before[0] + self._crew.restarts)

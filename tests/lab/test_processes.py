@@ -1,0 +1,298 @@
+# Copyright: (c) 2026, wgsd.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The responder's processes: what each may do, what dies without harm, what a reload loses."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import threading
+import time
+import typing as t
+
+import dns.message
+import dns.rcode
+import pytest
+
+from .bare import BareLab
+from .responder import ALICE, BOB, PYTHONS, SERVICE, TUNNEL, ZONE, Bed, instance
+
+pytestmark = pytest.mark.lab
+
+PREFIX = "wgtp"
+#: Bits of capability sets.
+NET_ADMIN, DAC_OVERRIDE = 1 << 12, 1 << 1
+
+
+@pytest.fixture(scope="module")
+def lab() -> t.Iterator[BareLab]:
+    with BareLab(PREFIX) as built:
+        yield built
+
+
+@pytest.fixture
+def bed(lab: BareLab, tmp_path: pathlib.Path) -> t.Iterator[Bed]:
+    """Debian's own Python and libraries: what the roles run it on."""
+    one = Bed(lab, tmp_path, PYTHONS["debian"])
+    try:
+        yield one
+    finally:
+        one.close()
+
+
+@pytest.fixture
+def serving(bed: Bed) -> Bed:
+    """A responder on the device's tunnel address, as by default."""
+    bed.start_device()
+    bed.start()
+    return bed
+
+
+class Asker:
+    """Asks for a peer at a steady rate, each query once, and counts what does not come back."""
+
+    def __init__(self, bed: Bed, rate: float = 200.0, patience: float = 2.0) -> None:
+        with bed.host.network():
+            self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.connect((TUNNEL, 53))
+        self._socket.settimeout(0.05)
+        self._period = 1 / rate
+        self._patience = patience
+        self._stop = threading.Event()
+        self._answered: dict[int, bytes] = {}
+        self.sent = 0
+        self.refused = 0
+
+    def __enter__(self) -> Asker:
+        self._threads = [
+            threading.Thread(target=work, daemon=True) for work in (self._send, self._receive)
+        ]
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._stop.set()
+        self._threads[0].join()
+        deadline = time.monotonic() + self._patience
+        while self.lost and time.monotonic() < deadline:
+            time.sleep(0.01)
+        self._threads[1].join(self._patience)
+        self._socket.close()
+
+    @property
+    def lost(self) -> int:
+        """Queries without an answer so far."""
+        return self.sent - len(self._answered)
+
+    def rcodes(self) -> set[int]:
+        """The response codes that came."""
+        return {response[3] & 15 for response in self._answered.values()}
+
+    def _send(self) -> None:
+        query = bytearray(dns.message.make_query(instance(ALICE), "SRV").to_wire())
+        due = time.monotonic()
+        while not self._stop.is_set():
+            query[:2] = self.sent.to_bytes(2, "big")
+            try:
+                self._socket.send(query)
+            except ConnectionRefusedError:
+                # Nobody had the socket open for a moment.
+                self.refused += 1
+            self.sent += 1
+            due += self._period
+            time.sleep(max(0.0, due - time.monotonic()))
+
+    def _receive(self) -> None:
+        deadline = None
+        while deadline is None or (self.lost and time.monotonic() < deadline):
+            with contextlib.suppress(TimeoutError, ConnectionRefusedError):
+                response = self._socket.recv(4096)
+                self._answered[int.from_bytes(response[:2], "big")] = response
+            if self._stop.is_set() and deadline is None:
+                deadline = time.monotonic() + self._patience
+
+
+def capabilities(pid: int) -> dict[str, int]:
+    """The capability sets of a process."""
+    lines = pathlib.Path(f"/proc/{pid}/status").read_text().splitlines()
+    return {line[:6]: int(line.split()[1], 16) for line in lines if line.startswith("Cap")}
+
+
+def test_only_the_watcher_may_touch_the_device(bed: Bed) -> None:
+    bed.start_device()
+    responder = bed.start(metrics="127.0.0.1:9586")
+    (watcher,), (exporter,) = responder.children("watcher"), responder.children("exporter")
+    assert capabilities(watcher)["CapEff"] == NET_ADMIN | DAC_OVERRIDE
+    assert not capabilities(responder.process.pid)["CapEff"] & (NET_ADMIN | DAC_OVERRIDE)
+    assert len(responder.workers()) == 2
+    for pid in (exporter, *responder.workers()):
+        assert not any(capabilities(pid)[kind] for kind in ("CapEff", "CapPrm", "CapInh"))
+        assert os.getpriority(os.PRIO_PROCESS, pid) == 10
+    assert os.getpriority(os.PRIO_PROCESS, watcher) == 0
+
+
+def test_a_watcher_that_dies_takes_no_answer_with_it(serving: Bed) -> None:
+    assert serving.responder
+    (watcher,) = serving.responder.children("watcher")
+    with Asker(serving) as asker:
+        os.kill(watcher, signal.SIGKILL)
+        time.sleep(0.2)
+        serving.set(ALICE, "endpoint", "198.51.100.1:2222")
+        serving.until(lambda: serving.port_of(ALICE) == 2222)
+    assert (asker.lost, asker.rcodes()) == (0, {dns.rcode.NOERROR})
+    assert f"watcher {watcher} ended unasked (signal 9)" in serving.responder.log
+    serving.until(lambda: serving.responder.report["watcher_restarts"] == 1)
+
+
+def test_killed_workers_lose_no_query_that_waits(serving: Bed) -> None:
+    assert serving.responder
+    with Asker(serving) as asker:
+        for _time in range(3):
+            time.sleep(1.2)
+            # Asleep, it cannot have taken a query that would go with it.
+            victim = serving.responder.workers()[0]
+            os.kill(victim, signal.SIGKILL)
+            serving.until(lambda victim=victim: victim not in serving.responder.workers())
+    assert asker.sent > 500
+    # A worker that is killed between taking a query and answering it takes that one along.
+    assert asker.lost <= 3
+    serving.until(lambda: serving.responder.report["worker_restarts"] == 3)
+    assert serving.responder.report["workers"] == 2
+
+
+def test_a_reload_takes_up_the_new_configuration_and_loses_no_query(serving: Bed) -> None:
+    responder = serving.responder
+    assert responder
+    before = {responder.process.pid: set(responder.children())}
+    serial = serving.ask(ZONE, "SOA").answer[0][0].serial
+    with Asker(serving) as asker:
+        time.sleep(0.3)
+        responder.configure(zone={"names": {ALICE.base64: "alice"}}, workers=3)
+        responder.process.send_signal(signal.SIGHUP)
+        assert "RELOADING" in responder.told()
+        responder.wait_ready()
+        assert serving.ask(f"alice.{SERVICE}").answer
+        time.sleep(0.3)
+    assert asker.sent > 150
+    assert (asker.lost, asker.refused, asker.rcodes()) == (0, 0, {dns.rcode.NOERROR})
+    assert responder.process.poll() is None
+    assert len(responder.workers()) == 3
+    old = before[responder.process.pid]
+    serving.until(lambda: not old & set(responder.children()))
+    assert serving.ask(ZONE, "SOA").answer[0][0].serial >= serial
+    assert responder.report["reloads"] == 1
+
+
+def test_reloads_in_a_rush_end_well(serving: Bed) -> None:
+    responder = serving.responder
+    assert responder
+    with Asker(serving) as asker:
+        for _time in range(30):
+            responder.process.send_signal(signal.SIGHUP)
+            time.sleep(0.05)
+        serving.until(lambda: len(responder.workers()) == 2 and not asker.refused)
+        serving.until(lambda: responder.report["reloads"] >= 2)
+    assert asker.lost == 0
+    assert responder.process.poll() is None
+
+
+def test_a_reload_with_a_bad_configuration_is_refused_and_all_goes_on(serving: Bed) -> None:
+    responder = serving.responder
+    assert responder
+    before = set(responder.children())
+    responder.config.write_text("zones: 7\n")
+    responder.process.send_signal(signal.SIGHUP)
+    assert "RELOADING" in responder.told()
+    assert responder.told()["READY"] == "1"
+    assert f"{responder.config}:1: field zones" in responder.log
+    assert "goes on as it was" in responder.log
+    assert set(responder.children()) == before
+    assert serving.port_of(ALICE) == 41414
+
+
+def test_queries_wait_in_the_kept_sockets_while_the_service_restarts(serving: Bed) -> None:
+    responder = serving.responder
+    assert responder
+    assert sorted(responder.stored) == [f"tcp-{TUNNEL}-53", f"udp-{TUNNEL}-53"]
+    with Asker(serving, rate=50, patience=5) as asker:
+        time.sleep(0.2)
+        responder.restart()
+        responder.wait_ready()
+    assert asker.sent > 20
+    # One may have been in the hands of a worker when that was killed.
+    assert asker.lost <= 1
+    assert asker.refused == 0
+
+
+def test_a_device_made_anew_is_asked_through_its_new_interface(serving: Bed) -> None:
+    assert serving.device
+    serving.device.stop()
+    serving.until(lambda: "last endpoints are served" in serving.responder.log)
+    serving.start_device()
+    serving.until(lambda: serving.port_of(BOB) == 51821)
+
+
+@pytest.mark.parametrize("tcp", [False, True], ids=["udp", "tcp"])
+@pytest.mark.parametrize("listen", [None, ["0.0.0.0:53"]], ids=["tunnel address", "wildcard"])
+def test_what_does_not_come_through_the_tunnel_learns_nothing(
+    lab: BareLab, bed: Bed, listen: list[str] | None, tcp: bool
+) -> None:
+    bed.start_device()
+    bed.start(**({"listen": listen} if listen else {}))
+    internet = lab.internet
+    internet.run(["ip", "route", "replace", f"{TUNNEL}/32", "via", lab.registry.address])
+    command = ["dig", f"@{TUNNEL}", "+tries=1", "+timeout=1", *(["+tcp"] if tcp else [])]
+    try:
+        outside = subprocess.run(
+            internet.command([*command, instance(ALICE), "SRV"]),
+            capture_output=True,
+            text=True,
+            check=False,
+        ).stdout
+    finally:
+        internet.run(["ip", "route", "delete", f"{TUNNEL}/32"])
+    assert "41414" not in outside
+    if listen:
+        assert "status: REFUSED" in outside
+    else:
+        assert "status:" not in outside
+    inside = bed.host.run([*command, instance(ALICE), "SRV"]).stdout
+    assert "41414" in inside
+
+
+def test_metrics_and_status_tell_what_happens(serving: Bed) -> None:
+    responder = serving.responder
+    assert responder
+    responder.configure(metrics="127.0.0.1:9586")
+    responder.process.send_signal(signal.SIGHUP)
+    assert "RELOADING" in responder.told()
+    responder.wait_ready()
+    for _time in range(5):
+        serving.ask(instance(ALICE))
+
+    def metrics() -> dict[str, float]:
+        fetch = (
+            "import urllib.request as u;"
+            "print(u.urlopen('http://127.0.0.1:9586/metrics', timeout=5).read().decode())"
+        )
+        lines = serving.host.run([serving.python, "-c", fetch]).stdout.splitlines()
+        pairs = [line.rsplit(" ", 1) for line in lines if line and not line.startswith("#")]
+        return {name: float(value) for name, value in pairs}
+
+    answered = 'wgsd_queries_total{path="fast",rcode="NOERROR",type="SRV"}'
+    serving.until(lambda: metrics()[answered] >= 5)
+    found = metrics()
+    assert found["wgsd_reloads_total"] == 1
+    assert found['wgsd_device_peers{device="wg0"}'] == 3
+    assert found[f'wgsd_zone_instances{{zone="{ZONE}"}}'] == 2
+    assert found['wgsd_device_read_age_seconds{device="wg0"}'] < 1
+    report = responder.report
+    assert report["zones"][0]["peers_served"] == 2
+    assert report["listening"] == [f"{TUNNEL}:53"]
