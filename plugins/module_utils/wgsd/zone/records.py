@@ -2,24 +2,25 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The records of a zone: from its content at one serial to owner name, type and rdataset."""
+"""The records of a zone: from its content at one serial to owner name, type and records."""
 
 from __future__ import annotations
 
-import dataclasses
+import itertools
 import typing as t
 
-from ..errors import UsageError
-from ..keys import PublicKey
+from ..keys import PADDED_LABEL_LENGTH, UNPADDED_LABEL_LENGTH
 from ..names import SERVICE, txt_strings
 from ..thirdparty import dns
-from .version import Content, Instance
+from .message import TCP_MAX, lowered
+from .version import Content, Delta, Instance
 
 if t.TYPE_CHECKING:
     Name = dns.name.Name
     Rdata = dns.rdata.Rdata
     Rdataset = dns.rdataset.Rdataset
     Node = t.Mapping[int, Rdataset]
+    Labels = tuple[bytes, ...]
 
 # Record types by number, so that this module can be imported without dnspython.
 A, NS, CNAME, SOA, PTR, TXT, AAAA, SRV = 1, 2, 5, 6, 12, 16, 28, 33
@@ -37,102 +38,114 @@ APEX_TTL = 300
 #: Seconds; a secondary that missed a NOTIFY asks again soon, and gives up after a day.
 REFRESH, RETRY, EXPIRE = 30, 10, 86400
 
+_SERVICE = tuple(SERVICE.encode().split(b"."))
+_PADDING = b"=" * (PADDED_LABEL_LENGTH - UNPADDED_LABEL_LENGTH)
+#: Bytes of a PTR record in a list: two pointers, type, class, TTL, length, and the label.
+_PTR_BYTES = 2 + 10 + 1 + PADDED_LABEL_LENGTH + 2
+#: Records that are kept for another use, of each kind.
+_MADE_MAX = 1024
 
-@dataclasses.dataclass(frozen=True)
+
+class RRset:
+    """The records of one type at one name, in their order.
+
+    A `dns.rdataset.Rdataset` looks at each record's bytes to find out that no two are the same,
+    which takes longer than all else that is done for an answer.
+    """
+
+    __slots__ = ("_rdatas", "rdtype", "ttl")
+
+    def __init__(self, rdtype: int, ttl: int, rdatas: t.Sequence[Rdata]) -> None:
+        self.rdtype = rdtype
+        self.ttl = ttl
+        self._rdatas = rdatas
+
+    def __iter__(self) -> t.Iterator[Rdata]:
+        return iter(self._rdatas)
+
+    def __getitem__(self, index: int) -> Rdata:
+        return self._rdatas[index]
+
+    def __len__(self) -> int:
+        return len(self._rdatas)
+
+
 class Zone:
     """One version of a zone, never changed after it was made.
 
-    Attributes:
-        addresses: The registry's tunnel addresses.
-        nodes: Every name that exists, in any case. An empty non-terminal has an empty node.
-        negative_soa: The SOA as it goes with NXDOMAIN and NODATA (RFC 2308 section 3).
-    """
-
-    origin: Name
-    serial: int
-    addresses: frozenset[str]
-    nodes: Nodes
-    negative_soa: Rdataset
-
-    def find(self, name: Name, local: str) -> Node | None:
-        """Return the node of *name*, None if the name does not exist.
-
-        Args:
-            local: The address that the query came in on, which may be the registry's endpoint.
-        """
-        node = self.nodes.get(name)
-        if node and SRV in node and self.nodes.is_here(name):
-            return {SRV: node[SRV], **_address_records([local], INSTANCE_TTL), TXT: node[TXT]}
-        return node
-
-
-class Nodes(t.Mapping["Name", "Node"]):
-    """The names of a zone and their records, in a fixed order.
-
-    The records of an instance are made when they are first asked for: a large zone changes often,
-    and of most of its versions few names are ever looked at.
+    A large zone changes often, and of most of its versions few names are ever looked at. So records
+    of peers are made when they are asked for, and a version shares with the one before it whatever
+    is the same.
 
     Every instance has two owner names, its label with and without padding. Both have all records,
     since some resolvers can only ask for the second, but only the first is listed, and is the
     target of SRV records, which must not be an alias (RFC 2782).
+
+    Attributes:
+        addresses: The registry's tunnel addresses.
+        negative_soa: The SOA as it goes with NXDOMAIN and NODATA (RFC 2308 section 3).
     """
 
-    def __init__(self, fixed: dict[Name, Node], service: Name, instances: t.Sequence[Instance]):
-        """Make the mapping.
+    def __init__(self, frame: _Frame, peers: _Peers, maker: _Maker, serial: int) -> None:
+        """Put a version together; `build` and `after` do that."""
+        soa = _soa(frame.origin, serial)
+        self.origin = frame.origin
+        self.serial = serial
+        self.addresses = frozenset(frame.addresses)
+        self.negative_soa = _set(SOA, NEGATIVE_TTL, [soa])
+        self._frame = frame
+        self._peers = peers
+        self._maker = maker
+        # Of the records at a name the first ones are a whole answer to ANY.
+        apex = {SOA: _set(SOA, APEX_TTL, [soa]), **frame.nodes[frame.apex]}
+        self._nodes = {**frame.nodes, frame.apex: apex, frame.service: maker.listing(peers)}
+
+    def find(self, name: Name, local: str) -> Node | None:
+        """Return the node of *name*, None if the name does not exist.
+
+        An empty non-terminal has an empty node.
 
         Args:
-            fixed: All nodes but those at and below *service*.
-            instances: In the order in which they are listed.
+            local: The address that the query came in on, which may be the registry's endpoint.
         """
-        self._made = fixed
-        self._fixed_names = tuple(fixed)
-        self._service = service
-        self._by_key = {instance.public_key: instance for instance in instances}
-        self._by_name = {i.name.encode(): i for i in instances if i.name}
+        labels = lowered(name)
+        node = self._nodes.get(labels)
+        if node is not None or labels[1:] != self._frame.service:
+            return node
+        label = self._peers.padded(labels[0])
+        if label:
+            return self._maker.node(label, self._peers.instances[label], local)
+        label = self._peers.friendly.get(labels[0])
+        return self._maker.alias(label) if label else None
 
-    def __getitem__(self, name: Name) -> Node:
-        if name not in self._made:
-            self._made[name] = self._make(name)
-        return self._made[name]
-
-    def __iter__(self) -> t.Iterator[Name]:
-        yield from self._fixed_names
-        yield self._service
-        for friendly_name in self._by_name:
-            yield _below(self._service, friendly_name)
-        for key in self._by_key:
-            yield self._padded(key)
-            yield _below(self._service, key.unpadded_label.encode())
-
-    def __len__(self) -> int:
-        return len(self._fixed_names) + 1 + len(self._by_name) + 2 * len(self._by_key)
-
-    def is_here(self, name: Name) -> bool:
-        """Whether *name* is an instance whose address is the one that a query came in on."""
-        instance = self._instance(name.labels[0])
-        return instance is not None and instance.address is None
-
-    def _make(self, name: Name) -> Node:
-        if name == self._service:
-            targets = [self._padded(key) for key in self._by_key]
-            return {PTR: _name_set(PTR, INSTANCE_TTL, targets)} if targets else {}
-        if len(name) != len(self._service) + 1 or not name.is_subdomain(self._service):
-            raise KeyError(name)
-        label = name.labels[0]
-        instance = self._instance(label)
-        if instance is not None:
-            return _instance_node(self._padded(instance.public_key), instance)
-        target = self._padded(self._by_name[label.lower()].public_key)
-        return {CNAME: _name_set(CNAME, INSTANCE_TTL, [target])}
-
-    def _instance(self, label: bytes) -> Instance | None:
-        try:
-            return self._by_key.get(PublicKey.from_label(label))
-        except UsageError:
+    def instance_of(self, labels: Labels) -> bytes | None:
+        """Return the padded label of the instance that a name, in lower case, is or leads to."""
+        if labels[1:] != self._frame.service:
             return None
+        return self._peers.padded(labels[0]) or self._peers.friendly.get(labels[0])
 
-    def _padded(self, key: PublicKey) -> Name:
-        return _below(self._service, key.label.encode())
+    def labels_below(self, parent: Labels) -> t.Container[bytes] | None:
+        """Return the first labels of all names right below *parent*, in lower case.
+
+        Returns:
+            None for a parent that does not exist, or has records of one peer and nothing below.
+        """
+        if parent == self._frame.service:
+            return self._peers.labels
+        return self._frame.below.get(parent)
+
+    def lists_the_same(self, other: Zone) -> bool:
+        """Whether the same names lead to peers in this version and in *other*."""
+        return self._peers.labels is other._peers.labels
+
+    def after(self, delta: Delta) -> Zone:
+        """Return the version that *delta*, whose addresses are known, leads to from this one."""
+        addresses = delta.addresses or ()
+        frame = self._frame
+        if addresses != frame.addresses:
+            frame = _Frame(frame.origin, addresses)
+        peers = _Peers() if delta.whole else self._peers
+        return Zone(frame, peers.after(delta), self._maker, delta.serial)
 
 
 def build(origin_text: str, serial: int, content: Content) -> Zone:
@@ -141,41 +154,172 @@ def build(origin_text: str, serial: int, content: Content) -> Zone:
     Args:
         origin_text: The zone's name as `wgsd.names.check_zone` returns it.
     """
-    origin = dns.name.from_text(origin_text)
-    service = _below(origin, *SERVICE.encode().split(b"."))
-    browsing = _below(origin, b"_dns-sd", b"_udp")
-    soa = _soa(origin, serial)
-    fixed: dict[Name, Node] = {
-        origin: {
-            SOA: _set(APEX_TTL, [soa]),
-            NS: _name_set(NS, APEX_TTL, [_below(origin, NAME_SERVER)]),
-        },
-        _below(origin, b"_udp"): {},
-        browsing: {},
-        # The service type (RFC 6763 section 9) and the domains to browse (section 11).
-        _below(browsing, b"_services"): {PTR: _name_set(PTR, APEX_TTL, [service])},
-    }
-    for kind in (b"b", b"db", b"lb"):
-        fixed[_below(browsing, kind)] = {PTR: _name_set(PTR, APEX_TTL, [origin])}
-    if content.addresses:
-        fixed[_below(origin, NAME_SERVER)] = _address_records(content.addresses, APEX_TTL)
-    return Zone(
-        origin=origin,
-        serial=serial,
-        addresses=frozenset(content.addresses),
-        nodes=Nodes(fixed, service, content.instances),
-        negative_soa=_set(NEGATIVE_TTL, [soa]),
-    )
+    frame = _Frame(dns.name.from_text(origin_text), content.addresses)
+    changed = tuple(content.instances.values())
+    peers = _Peers().after(Delta(origin_text, serial, content.addresses, changed))
+    return Zone(frame, peers, _Maker(_below(frame.origin, *_SERVICE)), serial)
 
 
-def _instance_node(name: Name, instance: Instance) -> Node:
-    addresses = [] if instance.address is None else [instance.address]
-    strings = txt_strings(instance.public_key, instance.allowed_ips, instance.name)
-    return {
-        SRV: _set(INSTANCE_TTL, [_rdata(SRV, 0, 0, instance.port, name)]),
-        **_address_records(addresses, INSTANCE_TTL),
-        TXT: _set(INSTANCE_TTL, [_rdata(TXT, [string.encode() for string in strings])]),
-    }
+class _Frame:
+    """What of a zone does not depend on its peers.
+
+    Attributes:
+        apex: The labels of the origin, in lower case.
+        service: Those of the service name.
+        nodes: By labels in lower case, without the SOA.
+        below: The first labels of the names right below each of these.
+    """
+
+    def __init__(self, origin: Name, addresses: tuple[str, ...]) -> None:
+        self.origin = origin
+        self.addresses = addresses
+        service = _below(origin, *_SERVICE)
+        browsing = _below(origin, b"_dns-sd", b"_udp")
+        nodes: dict[Name, Node] = {
+            origin: {NS: _name_set(NS, APEX_TTL, _below(origin, NAME_SERVER))},
+            _below(origin, b"_udp"): {},
+            browsing: {},
+            # The service type (RFC 6763 section 9) and the domains to browse (section 11).
+            _below(browsing, b"_services"): {PTR: _name_set(PTR, APEX_TTL, service)},
+        }
+        for kind in (b"b", b"db", b"lb"):
+            nodes[_below(browsing, kind)] = {PTR: _name_set(PTR, APEX_TTL, origin)}
+        if addresses:
+            nodes[_below(origin, NAME_SERVER)] = _address_records(addresses, APEX_TTL)
+        self.apex = lowered(origin)
+        self.service = lowered(service)
+        self.nodes = {lowered(name): node for name, node in nodes.items()}
+        self.below = {
+            parent: frozenset(name[0] for name in (*self.nodes, self.service) if name[1:] == parent)
+            for parent in self.nodes
+        }
+
+
+class _Peers:
+    """The instances of a zone by all their names; never changed after it was made.
+
+    Attributes:
+        instances: By padded label, and sorted by it.
+        friendly: Padded labels by friendly name.
+        labels: All these names and the labels without padding. The same object from version to
+            version, as long as it has the same names in it.
+    """
+
+    def __init__(
+        self,
+        instances: t.Mapping[bytes, Instance] | None = None,
+        friendly: t.Mapping[bytes, bytes] | None = None,
+        labels: t.AbstractSet[bytes] = frozenset(),
+    ) -> None:
+        self.instances = instances or {}
+        self.friendly = friendly or {}
+        self.labels = labels
+
+    def padded(self, label: bytes) -> bytes | None:
+        """Return the padded form of the label of an instance, None if there is none of it."""
+        if len(label) == UNPADDED_LABEL_LENGTH:
+            label += _PADDING
+        return label if label in self.instances else None
+
+    def after(self, delta: Delta) -> _Peers:
+        """Return the instances that there are after the step."""
+        changed = {instance.public_key.label.encode(): instance for instance in delta.changed}
+        removed = [key.label.encode() for key in delta.removed]
+        before = {label: self.instances.get(label) for label in (*removed, *changed)}
+        instances = dict(self.instances)
+        for label in removed:
+            instances.pop(label, None)
+        instances.update(changed)
+        if all(
+            old is not None and label in changed and old.name == changed[label].name
+            for label, old in before.items()
+        ):
+            return _Peers(instances, self.friendly, self.labels)
+        friendly = dict(self.friendly)
+        for old in before.values():
+            if old is not None and old.name:
+                friendly.pop(old.name.encode(), None)
+        for label, new in changed.items():
+            if new.name:
+                friendly[new.name.encode()] = label
+        touched = {
+            one.name.encode() for one in (*before.values(), *delta.changed) if one and one.name
+        }
+        touched.update(before, (label[:UNPADDED_LABEL_LENGTH] for label in before))
+        labels = set(self.labels)
+        # Most of it is sorted already, so that this is quick.
+        ordered = {label: instances[label] for label in sorted(instances)}
+        after = _Peers(ordered, friendly, labels)
+        for label in touched:
+            if label in friendly or after.padded(label):
+                labels.add(label)
+            else:
+                labels.discard(label)
+        return after
+
+
+class _Maker:
+    """Makes the records of peers, and keeps those that it made last for the versions to come."""
+
+    def __init__(self, service: Name) -> None:
+        self._service = service
+        self._nodes: dict[bytes, tuple[Instance, Node]] = {}
+        self._pointers: dict[bytes, Rdata] = {}
+
+    def node(self, label: bytes, instance: Instance, local: str) -> Node:
+        """Return the records of the instance with that padded label."""
+        made = self._nodes.get(label)
+        if made is None or made[0] is not instance:
+            if len(self._nodes) >= _MADE_MAX:
+                self._nodes.clear()
+            made = instance, self._instance_node(label, instance)
+            self._nodes[label] = made
+        node = made[1]
+        if instance.address is None:
+            return {SRV: node[SRV], **_address_records([local], INSTANCE_TTL), TXT: node[TXT]}
+        return node
+
+    def alias(self, label: bytes) -> Node:
+        """Return the records of a friendly name of that instance."""
+        return {CNAME: _name_set(CNAME, INSTANCE_TTL, _below(self._service, label))}
+
+    def listing(self, peers: _Peers) -> Node:
+        """Return the records at the service name: as many peers as go into the largest message."""
+        labels = tuple(itertools.islice(peers.instances, TCP_MAX // _PTR_BYTES + 1))
+        return {PTR: _set(PTR, INSTANCE_TTL, _Pointers(labels, self._pointer))} if labels else {}
+
+    def _pointer(self, label: bytes) -> Rdata:
+        rdata = self._pointers.get(label)
+        if rdata is None:
+            if len(self._pointers) >= _MADE_MAX:
+                self._pointers.clear()
+            rdata = _rdata(PTR, _below(self._service, label))
+            self._pointers[label] = rdata
+        return rdata
+
+    def _instance_node(self, label: bytes, instance: Instance) -> Node:
+        addresses = () if instance.address is None else (instance.address,)
+        strings = txt_strings(instance.public_key, instance.allowed_ips, instance.name)
+        srv = _rdata(SRV, 0, 0, instance.port, _below(self._service, label))
+        return {
+            SRV: _set(SRV, INSTANCE_TTL, [srv]),
+            **_address_records(addresses, INSTANCE_TTL),
+            TXT: _set(TXT, INSTANCE_TTL, [_rdata(TXT, [string.encode() for string in strings])]),
+        }
+
+
+class _Pointers(t.Sequence["Rdata"]):
+    """PTR records that are made when they are looked at: most messages have room for few."""
+
+    def __init__(self, labels: t.Sequence[bytes], make: t.Callable[[bytes], Rdata]) -> None:
+        self._labels = labels
+        self._make = make
+
+    def __getitem__(self, index: t.Any) -> t.Any:
+        return self._make(self._labels[index])
+
+    def __len__(self) -> int:
+        return len(self._labels)
 
 
 def _address_records(addresses: t.Iterable[str], ttl: int) -> dict[int, Rdataset]:
@@ -183,7 +327,7 @@ def _address_records(addresses: t.Iterable[str], ttl: int) -> dict[int, Rdataset
     for address in addresses:
         rdtype = AAAA if ":" in address else A
         by_type.setdefault(rdtype, []).append(_rdata(rdtype, address))
-    return {rdtype: _set(ttl, rdatas) for rdtype, rdatas in by_type.items()}
+    return {rdtype: _set(rdtype, ttl, rdatas) for rdtype, rdatas in by_type.items()}
 
 
 def _soa(origin: Name, serial: int) -> Rdata:
@@ -192,12 +336,13 @@ def _soa(origin: Name, serial: int) -> Rdata:
     return _rdata(SOA, _below(origin, NAME_SERVER), contact, serial, *timers)
 
 
-def _name_set(rdtype: int, ttl: int, targets: t.Iterable[Name]) -> Rdataset:
-    return _set(ttl, [_rdata(rdtype, target) for target in targets])
+def _name_set(rdtype: int, ttl: int, target: Name) -> Rdataset:
+    return _set(rdtype, ttl, [_rdata(rdtype, target)])
 
 
-def _set(ttl: int, rdatas: t.Collection[Rdata]) -> Rdataset:
-    return dns.rdataset.ImmutableRdataset(dns.rdataset.from_rdata_list(ttl, rdatas))
+def _set(rdtype: int, ttl: int, rdatas: t.Sequence[Rdata]) -> Rdataset:
+    # What answers need of dnspython's own class, `RRset` has as well.
+    return t.cast("Rdataset", RRset(rdtype, ttl, rdatas))
 
 
 def _rdata(rdtype: int, *fields: object) -> Rdata:
