@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The wire contract with clients in the field, and the duties of an authoritative server."""
+"""The wire contract with clients in the field, friendly names, and who may ask."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import struct
 import dns.edns
 import dns.flags
 import dns.message
-import dns.opcode
 import dns.rcode
 import dns.rdatatype
-import dns.update
 import pytest
 
 from tests.unit.zone.asking import (
     ALICE,
     BOB,
+    INTERFACES,
     REGISTRY,
     SERVICE,
     TUNNEL,
+    TUNNEL6,
     ZONE,
     Asker,
     content,
@@ -31,6 +31,8 @@ from tests.unit.zone.asking import (
     texts,
 )
 from wgsd.config import Access
+from wgsd.zone.answers import Context
+from wgsd.zone.message import truncated
 from wgsd.zone.version import Instance
 
 pytestmark = pytest.mark.unit
@@ -121,110 +123,6 @@ def test_the_cname_itself_can_be_asked_for(ask: Asker) -> None:
     assert texts(response.answer) == [f"ALICE.{SERVICE} CNAME {ALICE_NAME}"]
 
 
-@pytest.mark.parametrize("name", [ZONE, SERVICE, ALICE_NAME, f"alice.{SERVICE}"])
-def test_any_gets_one_rrset(ask: Asker, name: str) -> None:
-    response = ask(name, "ANY", tcp=True)
-    assert len(response.answer) == 1
-    assert not response.additional
-
-
-def test_any_at_an_empty_non_terminal_is_nodata(ask: Asker) -> None:
-    response = ask(f"_udp.{ZONE}", "ANY")
-    assert response.rcode() == dns.rcode.NOERROR
-    assert not response.answer
-
-
-def test_an_opt_record_is_answered_with_ours(ask: Asker) -> None:
-    response = ask(ALICE_NAME, "SRV", size=4096)
-    assert (response.edns, response.payload) == (0, 1232)
-
-
-def test_the_dnssec_ok_bit_is_copied(ask: Asker) -> None:
-    query = dns.message.make_query(ALICE_NAME, "SRV", want_dnssec=True)
-    response = dns.message.from_wire(ask.raw(query.to_wire()))
-    assert response.ednsflags == dns.flags.DO
-
-
-def test_another_edns_version_is_answered_with_badvers(ask: Asker) -> None:
-    query = dns.message.make_query(ALICE_NAME, "SRV", use_edns=1)
-    response = dns.message.from_wire(ask.raw(query.to_wire()))
-    assert (response.rcode(), response.edns) == (dns.rcode.BADVERS, 0)
-    assert not response.answer
-
-
-def test_unknown_edns_options_change_nothing(ask: Asker) -> None:
-    options = [dns.edns.GenericOption(65001, b"x" * 10)]
-    query = dns.message.make_query(ALICE_NAME, "SRV", use_edns=0, options=options)
-    response = dns.message.from_wire(ask.raw(query.to_wire()))
-    assert response.rcode() == dns.rcode.NOERROR
-    assert not response.options
-
-
-OPT_RECORD = b"\0" + struct.pack("!HHIH", 41, 1232, 0, 0)
-
-
-@pytest.mark.parametrize(
-    ("counts", "records"),
-    [
-        pytest.param((0, 0, 2), OPT_RECORD * 2, id="two of them"),
-        pytest.param((1, 0, 0), OPT_RECORD, id="in the answer section"),
-        pytest.param((0, 0, 1), b"\1x" + OPT_RECORD, id="under a name"),
-        pytest.param(
-            (0, 0, 1),
-            b"\0" + struct.pack("!HHIHHH", 41, 1232, 0, 4, 3, 9),
-            id="an option longer than the record",
-        ),
-    ],
-)
-def test_a_wrong_opt_record_is_a_format_error(
-    ask: Asker, counts: tuple[int, int, int], records: bytes
-) -> None:
-    question = dns.message.make_query(ALICE_NAME, "SRV").to_wire()[12:]
-    wire = struct.pack("!HHHHHH", 1, 0, 1, *counts) + question + records
-    assert ask.raw(wire)[3] & 0xF == dns.rcode.FORMERR
-
-
-def test_additionals_are_dropped_before_an_answer_is_called_cut() -> None:
-    peers = many(6)
-    response = Asker(content(*peers))(SERVICE, "PTR", size=512)
-    assert len(response.answer[0]) == 6
-    assert not response.additional
-    assert not response.flags & dns.flags.TC
-
-
-@pytest.mark.parametrize("rdclass", ["CH", "HS", "ANY"])
-def test_other_classes_are_refused(ask: Asker, rdclass: str) -> None:
-    assert ask(ALICE_NAME, "TXT", rdclass=rdclass).rcode() == dns.rcode.REFUSED
-
-
-@pytest.mark.parametrize("opcode", ["IQUERY", "STATUS", "NOTIFY"])
-def test_other_kinds_of_query_are_not_implemented(ask: Asker, opcode: str) -> None:
-    query = dns.message.make_query(ZONE, "SOA")
-    query.set_opcode(dns.opcode.from_text(opcode))
-    response = dns.message.from_wire(ask.raw(query.to_wire()))
-    assert (response.rcode(), response.opcode()) == (dns.rcode.NOTIMP, query.opcode())
-
-
-def test_dynamic_updates_are_not_implemented(ask: Asker) -> None:
-    update = dns.update.UpdateMessage(ZONE)
-    update.add("mallory", 60, "A", "192.0.2.66")
-    assert ask.raw(update.to_wire())[3] & 0xF == dns.rcode.NOTIMP
-
-
-@pytest.mark.parametrize("rdtype", ["AXFR", "IXFR"])
-def test_transfers_are_refused(ask: Asker, rdtype: str) -> None:
-    assert ask(ZONE, rdtype, tcp=True).rcode() == dns.rcode.REFUSED
-
-
-def test_flags_that_belong_to_the_client_are_copied_and_recursion_is_not_offered(
-    ask: Asker,
-) -> None:
-    query = dns.message.make_query(ALICE_NAME, "SRV")
-    query.flags = dns.flags.RD | dns.flags.CD | dns.flags.AD
-    response = dns.message.from_wire(ask.raw(query.to_wire()))
-    assert response.flags == dns.flags.QR | dns.flags.AA | dns.flags.RD | dns.flags.CD
-
-
 def test_with_nested_zones_the_longest_match_answers(ask: Asker) -> None:
     inner = f"lab.{ZONE}"
     dave = Instance(key("dave"), "203.0.113.9", 9999)
@@ -233,22 +131,6 @@ def test_with_nested_zones_the_longest_match_answers(ask: Asker) -> None:
     assert ask(f"{dave.public_key.label}._wireguard._udp.{inner}", "SRV").answer
     assert ask(ALICE_NAME, "SRV").answer
     assert ask(f"x.{inner}", "A").authority[0].name.to_text() == inner
-
-
-def test_by_default_only_who_asks_a_tunnel_address_is_answered(ask: Asker) -> None:
-    response = ask(ALICE_NAME, "SRV", size=1232, local="203.0.113.4")
-    assert response.rcode() == dns.rcode.REFUSED
-    assert extended_error(response) == 18
-    assert ask(ALICE_NAME, "SRV", source="198.51.100.99", local=TUNNEL).answer
-
-
-def test_allow_query_decides_by_the_source_alone() -> None:
-    ask = Asker(content(ALICE), allow_query=Access(("10.0.0.0/24", "fd00::/64")))
-    assert ask(ALICE_NAME, "SRV", source="10.0.0.9", local="203.0.113.4").answer
-    assert ask(ALICE_NAME, "SRV", source="fd00::9", local="203.0.113.4").answer
-    refused = ask(ALICE_NAME, "SRV", source="10.0.1.9", local=TUNNEL)
-    assert refused.rcode() == dns.rcode.REFUSED
-    assert refused.edns == -1
 
 
 def test_the_reason_for_refusing_a_foreign_name_is_told(ask: Asker) -> None:
@@ -268,3 +150,119 @@ def test_self_is_found_by_the_same_rules_as_a_peer() -> None:
     ask = Asker(content(own))
     name = f"{own.public_key.label}.{SERVICE}"
     assert texts(ask(f"registry.{SERVICE}", "A").answer)[1] == f"{name} A 203.0.113.4"
+
+
+INSIDE: tuple[int | None, ...] = (None, INTERFACES["lo"], INTERFACES["wg0"])
+
+
+@pytest.mark.parametrize("ingress", INSIDE)
+def test_whoever_comes_to_a_tunnel_address_through_the_tunnel_may_ask(
+    ask: Asker, ingress: int | None
+) -> None:
+    for source, local in (("10.0.0.1", TUNNEL), ("fd00::1", TUNNEL6)):
+        assert ask(ALICE_NAME, "SRV", source=source, local=local, ingress=ingress).answer
+
+
+@pytest.mark.parametrize(
+    ("local", "ingress"),
+    [
+        pytest.param(TUNNEL, "eth0", id="the tunnel address, but not through the tunnel"),
+        pytest.param(TUNNEL, "wg1", id="the tunnel address, through another tunnel"),
+        pytest.param("203.0.113.4", "eth0", id="the public address"),
+        pytest.param("203.0.113.4", "wg0", id="the public address, through the tunnel"),
+        pytest.param("203.0.113.4", None, id="an address that the kernel does not guard"),
+    ],
+)
+def test_whoever_comes_another_way_is_refused_and_told_why(
+    ask: Asker, local: str, ingress: str | None
+) -> None:
+    index = INTERFACES[ingress] if ingress else None
+    response = ask(ALICE_NAME, "SRV", size=1232, local=local, ingress=index)
+    assert response.rcode() == dns.rcode.REFUSED
+    assert extended_error(response) == 18
+    assert not response.flags & dns.flags.AA
+    assert not ask.authority.lets_in(Context("10.0.0.1", local, ingress=index))
+
+
+def test_nobody_comes_through_a_device_that_is_gone() -> None:
+    ask = Asker()
+    ask.serve(ZONE, content(ALICE), device="wg9")
+    assert ask(ALICE_NAME, "SRV", ingress=3).rcode() == dns.rcode.REFUSED
+    assert ask(ALICE_NAME, "SRV", ingress=INTERFACES["lo"]).answer
+
+
+def test_the_tunnel_of_one_zone_leads_to_no_other(ask: Asker) -> None:
+    ask.serve("example.net.", content(BOB, addresses=["10.9.9.9"]), device="wg1")
+    assert ask("example.net.", "SOA").rcode() == dns.rcode.REFUSED
+    assert ask("example.net.", "SOA", local="10.9.9.9", ingress=4).answer
+    assert ask("example.net.", "SOA", local="10.9.9.9", ingress=3).rcode() == dns.rcode.REFUSED
+    assert ask.authority.open_zones(TUNNEL) == [dns.name.from_text(ZONE)]
+    assert ask.authority.open_zones("10.9.9.9") == [dns.name.from_text("example.net.")]
+    assert not ask.authority.lets_in(Context("10.0.0.1", TUNNEL))
+
+
+def test_a_zone_is_open_to_its_tunnel_as_long_as_something_is_known_of_it(ask: Asker) -> None:
+    origin = dns.name.from_text(ZONE)
+    assert ask.authority.open_zones(TUNNEL6) == [origin]
+    assert ask.authority.lets_in(Context("10.0.0.1", TUNNEL))
+    assert ask.authority.open_zones("203.0.113.4") == []
+    ask.authority.serve(origin, None)
+    assert ask.authority.open_zones(TUNNEL6) == []
+    assert not ask.authority.lets_in(Context("10.0.0.1", TUNNEL))
+
+
+def test_allow_query_decides_by_the_source_alone() -> None:
+    ask = Asker(content(ALICE), allow_query=Access(("10.0.0.0/24", "fd00::/64")))
+    for source in ("10.0.0.9", "fd00::9"):
+        assert ask(ALICE_NAME, "SRV", source=source, local="203.0.113.4", ingress=2).answer
+        assert ask.authority.lets_in(Context(source, "203.0.113.4", ingress=2))
+    for source in ("10.0.1.9", "fd00:0:0:1::9"):
+        assert ask(ALICE_NAME, "SRV", source=source).rcode() == dns.rcode.REFUSED
+        assert not ask.authority.lets_in(Context(source, TUNNEL))
+    assert ask.authority.open_zones(TUNNEL) == []
+
+
+def test_an_empty_allow_query_lets_nobody_ask() -> None:
+    ask = Asker(content(ALICE), allow_query=Access())
+    assert ask(ALICE_NAME, "SRV").rcode() == dns.rcode.REFUSED
+
+
+def test_whoever_may_not_ask_does_not_learn_that_nothing_is_known() -> None:
+    ask = Asker()
+    ask.serve(ZONE, None, allow_query=Access(("10.0.0.0/24",)))
+    assert ask(ALICE_NAME, "SRV", source="198.51.100.7").rcode() == dns.rcode.REFUSED
+    assert ask(ALICE_NAME, "SRV", source="10.0.0.1").rcode() == dns.rcode.SERVFAIL
+
+
+def test_an_answer_by_udp_proves_nothing_and_one_by_tcp_the_address(ask: Asker) -> None:
+    query = dns.message.make_query(ALICE_NAME, "SRV").to_wire()
+    for wire in (query, query + b"\0"):
+        assert not ask.reply(wire).proven
+        assert ask.reply(wire, tcp=True).proven
+
+
+@pytest.mark.parametrize(
+    ("name", "rdtype", "edns"),
+    [(ALICE_NAME, "SRV", None), (f"x.{ZONE}", "A", 0), ("example.net.", "A", 0)],
+)
+def test_a_limited_answer_is_cut_to_its_question_and_its_opt_record(
+    ask: Asker, name: str, rdtype: str, edns: int | None
+) -> None:
+    query = dns.message.make_query(name, rdtype, use_edns=False if edns is None else edns)
+    whole = ask.raw(query.to_wire())
+    cut = dns.message.from_wire(truncated(whole))
+    expected = dns.message.from_wire(whole)
+    assert query.is_response(cut)
+    assert cut.flags == expected.flags | dns.flags.TC
+    assert (cut.rcode(), cut.edns, cut.options) == (
+        expected.rcode(),
+        expected.edns,
+        expected.options,
+    )
+    assert not (cut.answer + cut.authority + cut.additional)
+    assert len(truncated(whole)) <= len(query.to_wire()) + 6
+
+
+def test_a_limited_error_without_question_is_cut_to_its_header(ask: Asker) -> None:
+    whole = ask.raw(bytes(12))
+    assert truncated(whole) == whole[:2] + b"\x82" + whole[3:]
