@@ -112,8 +112,7 @@ def test_the_responder_comes_first_then_the_peers_by_name(registry, capsys):
     assert head.endswith("serving for 2 h 5 m on 10.0.0.254:53")
     assert columns.split("  ")[0] == "ZONE"
     assert re.fullmatch(
-        r"example\.com\.  1800000017  1 peers  wg0     2      \d s ago  1\.2 ms         0\.9 ms",
-        zone,
+        r"example\.com\. 1800000017 1 peers wg0 2 \d s ago 1\.2 ms 0\.9 ms", " ".join(zone.split())
     )
     assert queries == (
         "queries: 12 a second, 107 answered (100 of them fast), 7 refused, 3 truncated,"

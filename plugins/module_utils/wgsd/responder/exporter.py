@@ -210,7 +210,7 @@ class _Collector:
             ("worker_restarts", "Workers that ended unasked.", Main.WORKER_RESTARTS),
             ("watcher_restarts", "Watchers that ended unasked.", Main.WATCHER_RESTARTS),
             ("reloads", "Reloads that took effect.", Main.RELOADS),
-            ("socket_drops", "UDP packets lost in the kernel before a worker.", Main.SOCKET_DROPS),
+            ("socket_drops", "UDP packets that the kernel gave to no worker.", Main.SOCKET_DROPS),
         ):
             yield _counter(name, text, get(figure))
 
@@ -253,30 +253,30 @@ class _Collector:
             yield _gauge(f"zone_{name}", text, values, "zone")
 
     def _of_devices(self) -> t.Iterator[prometheus_client.Metric]:
-        for make, name, text, figure, unit in (
-            (_counter, "reads", "Reads of the device.", Reading.READS, 1),
-            (_counter, "read_failures", "Reads that failed.", Reading.FAILURES, 1),
-            (_counter, "read_cpu_seconds", "CPU time of all reads.", Reading.CPU_ALL_NS, _NS),
-            (_counter, "changes", "Reads that changed a zone.", Reading.CHANGES, 1),
-            (_gauge, "last_read_cpu_seconds", "CPU time of a read.", Reading.CPU_NS, _NS),
-            (_gauge, "last_read_duration_seconds", "Time of a read.", Reading.WALL_NS, _NS),
-            (_gauge, "peers", "Peers.", Reading.PEERS, 1),
-            (_gauge, "peers_with_endpoint", "With an endpoint.", Reading.PEERS_WITH_ENDPOINT, 1),
+        devices = self._board.devices.items()
+
+        def of(figure: Reading, unit: float = 1) -> list[tuple[tuple[str], float]]:
+            return [((device,), block.get(figure) / unit) for device, block in devices]
+
+        for name, text, values in (
+            ("reads", "Reads of the device.", of(Reading.READS)),
+            ("read_failures", "Reads of the device that failed.", of(Reading.FAILURES)),
+            ("read_cpu_seconds", "CPU time of the reads.", of(Reading.CPU_ALL_NS, _NS)),
+            ("changes", "Reads of the device that changed a zone.", of(Reading.CHANGES)),
         ):
-            values = [
-                ((device,), block.get(figure) / unit)
-                for device, block in self._board.devices.items()
-            ]
-            yield make(f"device_{name}", text, values, "device")
+            yield _counter(f"device_{name}", text, values, "device")
+        for name, text, values in (
+            ("last_read_cpu_seconds", "CPU time of the last read.", of(Reading.CPU_NS, _NS)),
+            ("last_read_duration_seconds", "Time of the last read.", of(Reading.WALL_NS, _NS)),
+            ("peers", "Peers of the device.", of(Reading.PEERS)),
+            ("peers_with_endpoint", "Peers with an endpoint.", of(Reading.PEERS_WITH_ENDPOINT)),
+        ):
+            yield _gauge(f"device_{name}", text, values, "device")
         now = self._wall()
         yield _gauge(
             "device_read_age_seconds",
             "Seconds since the last good read of the device; absent before the first.",
-            [
-                ((device,), max(0.0, now - block.get(Reading.LAST_GOOD_NS) / _NS))
-                for device, block in self._board.devices.items()
-                if block.get(Reading.LAST_GOOD_NS)
-            ],
+            [(key, max(0.0, now - good)) for key, good in of(Reading.LAST_GOOD_NS, _NS) if good],
             "device",
         )
 

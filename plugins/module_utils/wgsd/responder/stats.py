@@ -83,7 +83,8 @@ class Main(enum.IntEnum):
     WATCHER_RESTARTS = 3
     #: Reloads that took effect.
     RELOADS = 4
-    #: Queries that the kernel threw away, since the receive buffer was full.
+    #: UDP packets that the kernel gave to no worker: the receive buffer was full, or the filter of
+    #: a tunnel address kept them out, since they came by another way.
     SOCKET_DROPS = 5
 
 
