@@ -1,0 +1,35 @@
+# Copyright: (c) 2026, wgsd.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Whatever a worker is sent, over UDP or TCP, it answers as the complete path does."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import multiprocessing
+import time
+
+from tests.fuzz.pair import run
+
+#: Bytes by which a worker may grow in the second half of a run.
+GROWTH = 4 << 20
+
+
+def test_a_worker_answers_any_packets_as_the_complete_path_does_and_does_not_grow(
+    fuzz_seed: str, fuzz_inputs: int
+) -> None:
+    """Two workers, one that has to look at who asks and one that has not, on a core each."""
+    start = time.monotonic()
+    context = multiprocessing.get_context("fork")
+    with concurrent.futures.ProcessPoolExecutor(2, mp_context=context) as pool:
+        runs = [
+            pool.submit(run, f"{fuzz_seed} {guarded}", fuzz_inputs // 2, guarded=guarded)
+            for guarded in (False, True)
+        ]
+        for one in concurrent.futures.as_completed(runs):
+            halfway, end = one.result()
+            print(f"PSS {halfway >> 10} KiB after half of the packets, {end >> 10} KiB at the end")
+            assert end - halfway < GROWTH
+    seconds = time.monotonic() - start
+    print(f"{fuzz_inputs} packets in {seconds:.0f} s: {fuzz_inputs / seconds:.0f} a second")
