@@ -19,9 +19,10 @@ HEADER = struct.Struct("!HHHHHH")
 TYPE_CLASS = struct.Struct("!HH")
 TYPE_CLASS_TTL_LENGTH = struct.Struct("!HHIH")
 _SOA_TIMERS = struct.Struct("!IIIII")
+_SRV_NUMBERS = struct.Struct("!HHH")
 
 QR, AA, TC, RD, CD = 0x8000, 0x0400, 0x0200, 0x0100, 0x0010
-NS, CNAME, SOA, PTR, OPT, TSIG, IXFR = 2, 5, 6, 12, 41, 250, 251
+NS, CNAME, SOA, PTR, SRV, OPT, TSIG, IXFR = 2, 5, 6, 12, 33, 41, 250, 251
 DO = 0x8000
 # Numbers of EDNS options.
 COOKIE, EDE = 10, 15
@@ -119,7 +120,8 @@ def parse(wire: bytes) -> Query:
         last = answers + authorities + additionals - 1
         for index in range(last + 1):
             start = position
-            _owner, length = dns.name.from_wire(wire, position)
+            # The root, as every OPT record has it, needs no parser.
+            length = dns.name.from_wire(wire, position)[1] if wire[position] else 1
             kind, size, ttl, data_length = TYPE_CLASS_TTL_LENGTH.unpack_from(
                 wire, position + length
             )
@@ -137,7 +139,7 @@ def parse(wire: bytes) -> Query:
                 if index < last or index < answers + authorities:
                     raise MalformedQueryError(query)
                 query = query._replace(tsig=start)
-    except (dns.exception.DNSException, struct.error, ValueError):
+    except (dns.exception.DNSException, struct.error, IndexError, ValueError):
         raise MalformedQueryError(query) from None
     cookie_only = query.edns is not None and (query.edns.version or query.edns.cookie)
     if position != len(wire) or not (questions or cookie_only):
@@ -296,7 +298,7 @@ class Response:
         header = (rdtype, int(rdata.rdclass), ttl)
         self._wire += TYPE_CLASS_TTL_LENGTH.pack(*header, 0)
         # Only the types of RFC 1035 may have compressed names in their data (RFC 3597 section 4),
-        # and SRV must not (RFC 2782).
+        # and SRV must not (RFC 2782). dnspython takes longer to write names.
         if rdtype in (NS, CNAME, PTR):
             self._write_name(rdata.target)
         elif rdtype == SOA:
@@ -304,6 +306,11 @@ class Response:
             self._write_name(rdata.rname)
             timers = (rdata.serial, rdata.refresh, rdata.retry, rdata.expire, rdata.minimum)
             self._wire += _SOA_TIMERS.pack(*timers)
+        elif rdtype == SRV:
+            self._wire += _SRV_NUMBERS.pack(rdata.priority, rdata.weight, rdata.port)
+            for label in rdata.target.labels:
+                self._wire.append(len(label))
+                self._wire += label
         else:
             self._wire += rdata.to_wire() or b""
         length = len(self._wire) - start - TYPE_CLASS_TTL_LENGTH.size
