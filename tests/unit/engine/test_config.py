@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import base64
+import os
 import pathlib
 
 import pytest
@@ -19,6 +21,8 @@ pytestmark = pytest.mark.unit
 
 KEY = PublicKey(bytes(range(32))).base64
 
+SECRET = base64.b64encode(bytes(range(32))).decode()
+
 RESPONDER = f"""\
 listen: ["10.0.0.254:53", "[fd00::1]"]
 zones:
@@ -26,8 +30,14 @@ zones:
     device: wg0
     self: {{endpoint: "203.0.113.4:51820", allowed_ips: ["10.0.0.254"]}}
     names: {{"{KEY}": Alice}}
-    allow_query: ["10.0.0.0/24"]
+    allow_query: ["10.0.0.0/24", "key Ops.example.com", fd00::/64]
     allow_transfer: []
+workers: 3
+metrics: 127.0.0.1
+keys:
+  ops.Example.com: {{algorithm: HMAC-SHA512, secret: "{SECRET}"}}
+  other.: {{secret: "{SECRET}"}}
+rate_limit: 0
 state_dir: /var/lib/elsewhere
 """
 
@@ -50,8 +60,14 @@ def test_every_field_of_the_responder_is_read(write):
     assert (zone.zone, zone.device) == ("example.com.", "wg0")
     assert zone.own == config.SelfSettings(Endpoint("203.0.113.4", 51820), ("10.0.0.254/32",))
     assert zone.names == {PublicKey.from_base64(KEY): "alice"}
-    assert zone.allow_query == ("10.0.0.0/24",)
-    assert zone.allow_transfer == ()
+    assert zone.allow_query == config.Access(("10.0.0.0/24", "fd00::/64"), ("ops.example.com.",))
+    assert zone.allow_transfer == config.Access()
+    assert (settings.workers, settings.rate_limit) == (3, 0)
+    assert settings.metrics == Endpoint("127.0.0.1", 9586)
+    assert settings.keys == {
+        "ops.example.com.": config.TsigKey("ops.example.com.", "hmac-sha512", bytes(range(32))),
+        "other.": config.TsigKey("other.", "hmac-sha256", bytes(range(32))),
+    }
 
 
 def test_a_zone_and_a_device_are_enough(write):
@@ -60,6 +76,10 @@ def test_a_zone_and_a_device_are_enough(write):
     assert settings.state_dir == pathlib.Path("/var/lib/wgsd")
     assert settings.zones[0].own is None
     assert settings.zones[0].allow_query is None
+    assert settings.workers == min(len(os.sched_getaffinity(0)), 64)
+    assert settings.metrics is None
+    assert settings.keys == {}
+    assert settings.rate_limit == 50
 
 
 @pytest.mark.parametrize(
@@ -116,6 +136,31 @@ def test_every_field_of_the_client_is_read(write):
         ("zones:\n- {zone: a.b, device: wg0, allow_query: [a]}", 2, "zones[0].allow_query[0]", ""),
         ("zones:\n- {zone: a.b, device: }", 2, "zones[0].device", "text is expected"),
         ("zones:\n- a\n", 2, "zones[0]", "mapping is expected"),
+        (
+            "zones:\n- zone: a.b\n  device: wg0\n  allow_query:\n  - key x.\n",
+            5,
+            "zones[0].allow_query[0]",
+            "no key x.",
+        ),
+        (
+            "zones:\n- {zone: a.b, device: wg0, allow_transfer: [key]}",
+            2,
+            "zones[0].allow_transfer[0]",
+            "there is no key",
+        ),
+        (
+            "zones:\n- {zone: a.b, device: wg0, allow_query: []}\n- {zone: c.d, device: wg1}\n",
+            3,
+            "zones[1]",
+            "allow_query is missing",
+        ),
+        ("zones: [{zone: a.b, device: wg0}]\nworkers: 0", 2, "workers", "from 1 to 64"),
+        ("zones: [{zone: a.b, device: wg0}]\nworkers: 65", 2, "workers", "from 1 to 64"),
+        ("zones: [{zone: a.b, device: wg0}]\nrate_limit: -1", 2, "rate_limit", "not a number"),
+        ("zones: [{zone: a.b, device: wg0}]\nmetrics: yes", 2, "metrics", "not an IP address"),
+        ("zones: [{zone: a.b, device: wg0}]\nmetrics: 0.0.0.0", 2, "metrics", "everyone"),
+        ("zones: [{zone: a.b, device: wg0}]\nmetrics: '[::]:99'", 2, "metrics", "everyone"),
+        ("zones: [{zone: a.b, device: wg0}]\nmetrics: '::'", 2, "metrics", "everyone"),
         ("zones: [{zone: a.b, device: wg0}]\nstate_dir: x", 2, "state_dir", "absolute"),
         ("zones: [{zone: a.b, device: wg0}]\nzones: []", 2, "zones", "twice"),
         ("zones: [}", 1, "", "not valid YAML"),
@@ -131,6 +176,40 @@ def test_an_error_names_file_line_and_field(write, text, line, field, problem):
     assert message.startswith(f"{path}:{line}: ")
     assert f"field {field}:" in message or not field
     assert problem in message
+
+
+@pytest.mark.parametrize(
+    ("key", "field", "problem"),
+    [
+        ("a..b: {secret: SECRET}", "keys.a..b", "cannot be the name of a key"),
+        ("'a b': {secret: SECRET}", "keys.a b", "cannot be the name of a key"),
+        (f"{'a.' * 127}b: {{secret: SECRET}}", f"keys.{'a.' * 127}b", "cannot be the name"),
+        ("a: {algorithm: hmac-sha256}", "keys.a", "secret is missing"),
+        ("a: {algorithm: hmac-sha1, secret: SECRET}", "keys.a.algorithm", "too weak"),
+        ("a: {algorithm: hmac-md5, secret: SECRET}", "keys.a.algorithm", "too weak"),
+        ("a: {algorithm: sha256, secret: SECRET}", "keys.a.algorithm", "not known"),
+        ("a: {secret: SECRET!}", "keys.a.secret", "not Base64"),
+        ("a: {secret: c2hvcnQ=}", "keys.a.secret", "has 5 bytes"),
+        ("a: {secret: SECRET, colour: red}", "keys.a.colour", "unknown key"),
+        ("{a: {secret: SECRET}, A.: {secret: SECRET}}", "keys.A.", "already there"),
+        ("[a]", "keys", "mapping is expected"),
+    ],
+)
+def test_a_wrong_key_is_told_without_its_secret(write, key, field, problem):
+    zones = "zones: [{zone: a.b, device: wg0}]"
+    path = write(f"{zones}\nkeys:\n  {key.replace('SECRET', SECRET)}\n")
+    with pytest.raises(UsageError) as caught:
+        config.load_responder(path)
+    message = str(caught.value)
+    assert message.startswith(f"{path}:3: field {field}: ")
+    assert problem in message
+    assert SECRET not in message
+
+
+def test_a_secret_is_not_shown_with_the_settings(write):
+    settings = config.load_responder(write(RESPONDER))
+    assert "hmac-sha512" in repr(settings)
+    assert repr(bytes(range(32))) not in repr(settings)
 
 
 def test_two_peers_cannot_have_one_name(write):

@@ -9,6 +9,7 @@ Defect 1 (a device read for every query) is in the lab's tests, where there is a
 
 from __future__ import annotations
 
+import pathlib
 import struct
 
 import dns.flags
@@ -31,6 +32,8 @@ from tests.unit.zone.asking import (
     many,
     texts,
 )
+from wgsd.config import load_responder
+from wgsd.errors import UsageError
 from wgsd.names import TxtRecord, parse_txt
 
 pytestmark = pytest.mark.unit
@@ -198,6 +201,16 @@ def test_defect_9_self_without_endpoint_is_the_address_that_the_query_came_in_on
     assert texts(response.answer) == [f"{name} SRV 0 0 51820 {name}"]
     assert texts(response.additional)[0] == f"{name} {rdtype} {local}"
     assert texts(ask(name, rdtype, local=local).answer) == [f"{name} {rdtype} {local}"]
+
+
+@pytest.mark.parametrize("endpoint", ["203.0.113.4:99999", "203.0.113.4:0", "[::]:51820"])
+def test_defect_9_an_endpoint_that_nobody_could_send_to_is_refused(
+    tmp_path: pathlib.Path, endpoint: str
+) -> None:
+    path = tmp_path / "responder.yml"
+    path.write_text(f"zones: [{{zone: a.b, device: wg0, self: {{endpoint: '{endpoint}'}}}}]")
+    with pytest.raises(UsageError, match=r"field zones\[0\]\.self\.endpoint"):
+        load_responder(path)
 
 
 HEADER = struct.pack("!HHHHHH", 4711, 0x0100, 1, 0, 0, 0)
