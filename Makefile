@@ -10,6 +10,7 @@ SHELL := /bin/bash
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 PYTHON := .venv/bin/python
+BENCH := PYTHONPATH=plugins/module_utils:.collections $(PYTHON) -m tests.bench
 LAYERS := lint test-unit test-sanity test-lab test-kernel test-molecule test-artifact
 
 .PHONY: help
@@ -62,8 +63,12 @@ test-artifact: setup ## Build the collection, install it elsewhere and use it by
 	@tools/artifact
 
 .PHONY: bench
-bench: setup ## Measure speed
-	@PYTHONPATH=plugins/module_utils $(PYTHON) -m tests.bench
+bench: setup ## Measure speed against floors of the same run
+	@$(BENCH) handshake responder
+
+.PHONY: soak
+soak: setup ## Load the responder for half an hour (WGSD_SOAK_MINUTES) while its parts die
+	@$(BENCH) soak
 
 .PHONY: fuzz
 fuzz: setup ## Throw generated input at the engine
