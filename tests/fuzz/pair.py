@@ -256,15 +256,18 @@ class Pair:
 
 
 def _content(randomness: random.Random) -> Content:
-    instances = [_instance(randomness) for _time in range(randomness.choice((0, 5, 30, 60)))]
+    """Nobody, few, more than a datagram can list, and now and then more than TCP can."""
+    number = randomness.choice((0, 5, 30, 60, 60, 60, 60, 60, 60, 1000))
+    instances = [_instance(randomness, most=max(60, number)) for _time in range(number)]
     return Content((LOCAL,), {instance.public_key: instance for instance in instances})
 
 
-def _instance(randomness: random.Random) -> Instance:
-    """One of sixty instances, with another endpoint and other allowed IPs each time."""
-    number = randomness.randrange(60)
+def _instance(randomness: random.Random, most: int = 60) -> Instance:
+    """One of *most* instances, with another endpoint and other allowed IPs each time."""
+    number = randomness.randrange(most)
     address = randomness.choice(("198.51.100.1", "198.51.100.2", "2001:db8::1", None))
-    blocks = tuple(f"10.{number}.{i}.0/24" for i in range(randomness.choice((0, 1, 2, 30))))
+    octet = number % 256
+    blocks = tuple(f"10.{octet}.{i}.0/24" for i in range(randomness.choice((0, 1, 2, 30))))
     name = f"peer-{number}" if randomness.random() < 0.5 else None
     return Instance(key(f"fuzzed {number}"), address, randomness.randrange(1, 65536), blocks, name)
 
