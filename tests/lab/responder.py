@@ -116,6 +116,7 @@ class Responder:
             message, descriptors, _flags, _address = socket.recv_fds(self._manager, 4096, 4)
             told = dict(line.split("=", 1) for line in message.decode().splitlines())
             if "FDSTORE" in told:
+                assert told["FDNAME"] not in self.stored
                 # Away from the low numbers, to which they are moved later.
                 (self.stored[told["FDNAME"]],) = (
                     fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 100) for fd in descriptors
@@ -226,11 +227,13 @@ class Bed:
 
     def close(self) -> None:
         """End what was started; a responder must end well."""
-        if self.responder and self.responder.process.poll() is None:
-            code = self.responder.stop()
-            assert code == 0, self.responder.log
-        if self.device:
-            self.device.stop()
+        try:
+            if self.responder and self.responder.process.poll() is None:
+                code = self.responder.stop()
+                assert code == 0, f"ended with {code}:\n{self.responder.log}"
+        finally:
+            if self.device:
+                self.device.stop()
 
 
 def instance(key: PublicKey) -> str:

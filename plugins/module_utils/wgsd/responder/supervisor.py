@@ -91,8 +91,8 @@ class Supervisor:
             end.setblocking(False)
         signal.set_wakeup_fd(wakes.fileno(), warn_on_full_buffer=False)
         before = {number: signal.signal(number, self._heed) for number in children.SIGNALS}
-        # A wish to reload that came while this program was becoming another waits until now.
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP])
+        # What came while this program was becoming another has waited until now.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, children.SIGNALS)
         self._selector.register(woken, selectors.EVENT_READ)
         try:
             self._export()
@@ -230,7 +230,7 @@ class Supervisor:
                 _forget(listener)
                 listener.close()
         for endpoint, listener in opened.items():
-            if endpoint not in self._listeners:
+            if endpoint not in self._listeners and endpoint not in self._spare:
                 _store(listener)
         self._listeners, self._spare = opened, {}
         self._admitted = {e: a for e, a in self._admitted.items() if e in opened}
@@ -324,7 +324,8 @@ class Supervisor:
         log.info("reloading")
         self._lookout.stop()
         self._stop_exporter()
-        sockets = [s for one in self._listeners.values() for s in (one.udp, one.tcp)]
+        listeners = {**self._spare, **self._listeners}.values()
+        sockets = [sock for one in listeners for sock in (one.udp, one.tcp)]
         Handover(
             [sock.fileno() for sock in sockets],
             self._crew.controls(),
@@ -333,11 +334,11 @@ class Supervisor:
         ).leave()
         command = command_line()
         # What comes from now on is for the program that this one becomes.
-        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
+        signal.pthread_sigmask(signal.SIG_BLOCK, children.SIGNALS)
         try:
             os.execv(command[0], command)
         except OSError as exc:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP])
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, children.SIGNALS)
             self._refuse_reload([str(exc)])
             self._export()
 
@@ -362,7 +363,8 @@ class Supervisor:
         now = self._monotonic()
         troubles = self._troubles()
         status = "; ".join(troubles) or "serving"
-        can_tell = self._crew.is_current or (troubles and self._lookout.sightings)
+        # Nothing is known before the watcher's first word.
+        can_tell = self._lookout.sightings and (troubles or self._crew.is_current)
         if status != self._status and can_tell and not self._check:
             self._status = status
             systemd.notify("READY=1", f"STATUS={status}")
