@@ -71,8 +71,10 @@ soak: setup ## Load the responder for half an hour (WGSD_SOAK_MINUTES) while its
 	@$(BENCH) soak
 
 .PHONY: fuzz
-fuzz: setup ## Throw generated input at the engine
-	@$(PYTHON) -m pytest tests/fuzz
+fuzz: export WGSD_FUZZ_INPUTS ?= 10000000
+fuzz: export WGSD_FUZZ_EXAMPLES ?= 20000
+fuzz: setup ## Throw ten million generated inputs (WGSD_FUZZ_INPUTS) at the engine
+	@$(PYTHON) -m pytest -rP tests/fuzz
 
 .PHONY: clean
 clean: ## Remove what setup and the tests made in this folder (demo-down first)

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import collections
 import random
 import struct
 import time
@@ -63,13 +64,18 @@ class Packets:
             self._ring[absolute] = dns.tsig.Key(absolute, secret, "hmac-sha256")
         #: Server cookies seen in responses: those that the responder will take back.
         self._cookies: list[bytes] = []
+        #: Good queries to ask again, which is what fills and uses caches.
+        self._recent: collections.deque[bytes] = collections.deque(maxlen=300)
         self._last = self.query()
 
     def packet(self) -> bytes:
-        """The next packet: a third of them good, a fifth without much sense."""
+        """The next packet: two fifths of them good, a fifth without much sense."""
         pick = self._random.random()
-        if pick < 0.35:
+        if pick < 0.2:
+            packet = self.repeated()
+        elif pick < 0.4:
             packet = self.query()
+            self._recent.append(packet)
         elif pick < 0.8:
             packet = self.damaged(self.query())
         elif pick < 0.9:
@@ -80,6 +86,18 @@ class Packets:
             packet = self.noise()
         self._last = packet or self._last
         return packet
+
+    def repeated(self) -> bytes:
+        """A query of a while ago with another ID, and with its name in another case or not."""
+        r = self._random
+        if not self._recent:
+            return self.query()
+        query = r.choice(self._recent)
+        ident = r.randbytes(2)
+        if r.random() < 0.7:
+            return ident + query[2:]
+        end = query.index(0, HEADER_BYTES)
+        return ident + query[2:HEADER_BYTES] + self._recased(query[HEADER_BYTES:end]) + query[end:]
 
     def query(self) -> bytes:
         """A message that is well formed, though it may ask for what nobody has."""
@@ -117,7 +135,7 @@ class Packets:
         if pick < 0.3:
             return name
         if pick < 0.5:
-            return bytes(b ^ 0x20 if 64 < b & 0xDF < 91 and r.random() < 0.5 else b for b in name)
+            return self._recased(name)
         if pick < 0.65 and len(name) < 190:
             return self._label() + name
         if pick < 0.75 and len(name) > 1:
@@ -135,6 +153,13 @@ class Packets:
             at = r.randrange(len(name))
             return name[:at] + bytes((r.choice(TELLING),)) + name[at + 1 :]
         return b"".join(self._label() for _time in range(r.randrange(4))) + b"\0"
+
+    def _recased(self, name: bytes) -> bytes:
+        mixed = self._random.getrandbits(len(name))
+        return bytes(
+            b ^ 0x20 if 64 < b & 0xDF < 91 and mixed >> place & 1 else b
+            for place, b in enumerate(name)
+        )
 
     def _label(self, length: int | None = None) -> bytes:
         r = self._random

@@ -126,7 +126,7 @@ class Pair:
     def step(self) -> None:
         """Ask some more, or let the zone change."""
         pick = self._random.random()
-        if pick < 0.02:
+        if pick < 0.01:
             self._change()
         elif pick < 0.25:
             self._ask_by_stream()
@@ -224,11 +224,11 @@ class Pair:
         before = self._versions[r.choice(ZONES)]
         content = before.content
         pick = r.random()
-        if content is None or pick < 0.1:
+        if content is None or pick < 0.05:
             content = _content(r)
-        elif pick < 0.15:
+        elif pick < 0.07:
             content = None
-        elif pick < 0.2:
+        elif pick < 0.1:
             content = Content(() if content.addresses == (LOCAL,) else (LOCAL,), content.instances)
         else:
             instances = dict(content.instances)
@@ -277,7 +277,14 @@ def _names() -> list[bytes]:
     texts = [".", "com.", "example.net.", "ns1.example.com."]
     for zone in ZONES:
         service = f"_wireguard._udp.{zone}"
-        texts += [zone, f"ns1.{zone}", f"_udp.{zone}", f"_dns-sd._udp.{zone}", service]
+        texts += [
+            zone,
+            f"ns1.{zone}",
+            f"hostmaster.{zone}",
+            f"_udp.{zone}",
+            f"_dns-sd._udp.{zone}",
+            service,
+        ]
         texts += [f"{kind}._dns-sd._udp.{zone}" for kind in ("_services", "b", "db", "lb")]
         texts += [f"_wireguard._tcp.{zone}"]
         for number in range(6):
