@@ -15,7 +15,10 @@ import contextlib
 import ipaddress
 import os
 import pathlib
+import resource
 import socket
+import statistics
+import subprocess
 import time
 import typing as t
 
@@ -35,6 +38,8 @@ OTHER_ENDPOINT = Endpoint.make("198.51.100.9", 4500)
 #: The first handshake must follow within this many seconds of the endpoint being set.
 HANDSHAKE_LIMIT = 1.0
 HANDSHAKES = 3
+#: Peers of 10,000 that change between two reads: each sends a keepalive every 25 s.
+CHANGED = 400
 
 
 @pytest.fixture(autouse=True)
@@ -360,6 +365,77 @@ def test_nothing_stays_open_however_often_a_device_is_read(
     assert open_files() == before
 
 
+def test_unchanged_peers_are_the_same_objects_from_read_to_read(
+    backend: Backend, wg: devices.WireGuard
+) -> None:
+    keys = [devices.some_key() for _time in range(300)]
+    networks = numbered_networks(3000)
+    backend.apply(
+        [
+            PeerChange(key, ENDPOINT, allowed_ips=networks[i * 10 : i * 10 + 10], create=True)
+            for i, key in enumerate(keys)
+        ]
+    )
+    before = backend.read().peers
+    backend.apply([PeerChange(keys[0], OTHER_ENDPOINT), PeerChange(keys[1], remove=True)])
+    after = backend.read().peers
+    assert after.keys() == before.keys() - {keys[1]}
+    assert (before[keys[0]].endpoint, after[keys[0]].endpoint) == (ENDPOINT, OTHER_ENDPOINT)
+    assert after[keys[0]].allowed_ips is before[keys[0]].allowed_ips
+    assert all(after[key] is before[key] for key in keys[2:])
+    with open_device(wg.name) as other:
+        assert other.read().peers == after
+
+
+def seconds_of(work: t.Callable[[], object], who: int = resource.RUSAGE_SELF) -> float:
+    """Return the processor time, the kernel's part included, that *work* takes."""
+    before = resource.getrusage(who)
+    work()
+    after = resource.getrusage(who)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def test_a_read_of_ten_thousand_peers_costs_at_most_twice_what_the_wg_tool_takes(
+    backend: Backend, wg: devices.WireGuard, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keys = [devices.some_key() for _time in range(10_000)]
+    networks = numbered_networks(2 * len(keys))
+    peers = [
+        PeerChange(
+            key,
+            Endpoint.make("2001:db8::7" if i % 4 == 0 else "192.0.2.7", 1024 + i),
+            allowed_ips=networks[2 * i : 2 * i + 2],
+            preshared_key=os.urandom(32) if i % 2 else None,
+            create=True,
+        )
+        for i, key in enumerate(keys)
+    ]
+    for start in range(0, len(peers), 1000):
+        backend.apply(peers[start : start + 1000])
+    dump = ("wg", "show", wg.name, "dump")
+    cold = seconds_of(backend.read)
+    reads, dumps = [], []
+    for number in range(5):
+        # In the text and in the dump it is a change like one of a counter.
+        changed = keys[number * CHANGED : (number + 1) * CHANGED]
+        backend.apply([PeerChange(key, persistent_keepalive=25) for key in changed])
+        reads.append(seconds_of(backend.read))
+        dumps.append(
+            seconds_of(
+                lambda: subprocess.run(dump, check=True, stdout=subprocess.DEVNULL),
+                resource.RUSAGE_CHILDREN,
+            )
+        )
+    assert len(backend.read().peers) == len(keys)
+    ours, theirs = statistics.median(reads), statistics.median(dumps)
+    with capsys.disabled():
+        print(
+            f"\n{devices.KIND}, {len(keys)} peers, processor time: read {ours * 1000:.0f} ms"
+            f" (the first {cold * 1000:.0f} ms), wg show dump {theirs * 1000:.0f} ms"
+        )
+    assert ours <= 2 * theirs
+
+
 @contextlib.contextmanager
 def two_hosts(
     here: devices.Namespace,
@@ -417,6 +493,27 @@ def test_a_fresh_peer_shakes_hands_at_once_and_its_traffic_is_counted(
         assert peer.allowed_ips == networks
     print(f"first handshakes after {sorted(round(seconds * 1000) for seconds in took)} ms")
     assert max(took) < HANDSHAKE_LIMIT
+
+
+def test_traffic_makes_a_new_peer_that_shares_what_it_did_not_change(
+    namespace: devices.Namespace,
+) -> None:
+    with (
+        two_hosts(namespace) as (wg, key),
+        open_device(wg.name) as backend,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as traffic,
+    ):
+        there = Endpoint.make("192.0.2.2", 51820)
+        backend.apply([PeerChange(key, there, 25, ("10.0.0.2/32",), create=True)])
+        devices.wait_until(lambda: only_peer(backend).last_handshake > 0, "a handshake")
+        before = only_peer(backend)
+        traffic.sendto(b"a packet", ("10.0.0.2", 9))
+        devices.wait_until(lambda: only_peer(backend).tx_bytes > before.tx_bytes, "traffic")
+        after = only_peer(backend)
+    assert after.endpoint == there
+    assert after.endpoint is before.endpoint
+    assert after.allowed_ips is before.allowed_ips
+    assert after.public_key is before.public_key
 
 
 def test_the_addresses_of_an_interface_become_the_wanted_ones(wg: devices.WireGuard) -> None:

@@ -59,8 +59,9 @@ _U64 = struct.Struct("=Q")
 _TIME = struct.Struct("=qq")
 _PORT = struct.Struct(">H")
 _NO_KEY = bytes(KEY_BYTES)
-#: What an entry starts with if the key is its first attribute, where Linux puts it.
-_KEY_FIRST = attribute(_PEER_PUBLIC_KEY, _NO_KEY)[:-KEY_BYTES]
+#: Where Linux puts an entry's key: it is the first attribute.
+_KEY_HEADER = attribute(_PEER_PUBLIC_KEY, _NO_KEY)[:-KEY_BYTES]
+_KEY_FIRST = slice(len(_KEY_HEADER), len(_KEY_HEADER) + KEY_BYTES)
 #: Bytes of the headers of a request that are not its entries'.
 _ENVELOPE = 64
 #: Allowed IPs in one entry of a peer: even of IPv6 (40 bytes each), half of a request.
@@ -205,8 +206,7 @@ class Snapshot:
         try:
             for kind, value in attributes(message):
                 if kind == _DEVICE_PEERS:
-                    for _index, entry in attributes(value):
-                        self._add_entry(entry)
+                    self._add_entries(value)
                 elif kind == _DEVICE_PUBLIC_KEY:
                     self._public_key = PublicKey(value) if value != _NO_KEY else None
                 elif kind == _DEVICE_LISTEN_PORT:
@@ -216,14 +216,18 @@ class Snapshot:
         except (struct.error, UsageError) as exc:
             raise _bad_length(exc) from None
 
-    def _add_entry(self, entry: bytes) -> None:
-        if entry.startswith(_KEY_FIRST):
-            key = entry[len(_KEY_FIRST) : len(_KEY_FIRST) + KEY_BYTES]
-        else:
-            key = PublicKey(dict(attributes(entry)).get(_PEER_PUBLIC_KEY, b""))
-        if self._first.setdefault(key, entry) is not entry:
-            # A peer that overflows a message comes again in the next with its other allowed IPs.
-            self._more.setdefault(key, []).append(entry)
+    def _add_entries(self, entries: bytes) -> None:
+        first = self._first
+        for _index, entry in attributes(entries):
+            key = entry[_KEY_FIRST]
+            if entry[: _KEY_FIRST.start] != _KEY_HEADER:
+                key = PublicKey(dict(attributes(entry)).get(_PEER_PUBLIC_KEY, b""))
+            if key not in first:
+                first[key] = entry
+            else:
+                # A peer that overflows a message comes again in the next with its other
+                # allowed IPs.
+                self._more.setdefault(key, []).append(entry)
 
     def device(self) -> Device:
         """Return what the messages told.
