@@ -6,17 +6,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import ipaddress
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.unit.zone.asking import ALICE, BOB, REGISTRY, ZONE, content, key
 from wgsd.config import SelfSettings, ZoneSettings
 from wgsd.keys import PublicKey
 from wgsd.model import Device, Endpoint, Peer
 from wgsd.zone import serial
-from wgsd.zone.records import build
-from wgsd.zone.version import Content, Instance, Version, content_of, tunnel_addresses
+from wgsd.zone.version import Content, Delta, Instance, Version, content_of, tunnel_addresses
 
 pytestmark = pytest.mark.unit
 
@@ -28,17 +30,22 @@ def device(*peers: Peer, public_key: PublicKey | None = OWN, listen_port: int = 
     return Device("wg0", public_key, listen_port, 0, {peer.public_key: peer for peer in peers})
 
 
-def test_only_peers_with_an_endpoint_are_served_in_the_order_of_their_labels() -> None:
+def served(found: Content) -> tuple[Instance, ...]:
+    """All instances of a content."""
+    assert all(key == instance.public_key for key, instance in found.instances.items())
+    return tuple(found.instances.values())
+
+
+def test_only_peers_with_an_endpoint_are_served() -> None:
     peers = [Peer(key(f"peer {i}"), Endpoint("192.0.2.1", 1000 + i)) for i in range(20)]
     found = content_of(ZoneSettings(ZONE, "wg0"), device(*peers, Peer(key("silent"))), ())
-    labels = [instance.public_key.label for instance in found.instances]
-    assert labels == sorted(peer.public_key.label for peer in peers)
+    assert set(found.instances) == {peer.public_key for peer in peers}
 
 
 def test_a_link_local_endpoint_loses_its_scope() -> None:
     peer = Peer(key("near"), Endpoint("fe80::1", 51820, scope_id=3))
     found = content_of(ZoneSettings(ZONE, "wg0"), device(peer), ())
-    assert found.instances == (Instance(peer.public_key, "fe80::1", 51820),)
+    assert served(found) == (Instance(peer.public_key, "fe80::1", 51820),)
 
 
 def test_what_a_device_counts_does_not_change_the_zone() -> None:
@@ -63,13 +70,13 @@ def test_the_registry_itself_is_served_as_configured(
     own: SelfSettings | None, expected: tuple[Instance, ...]
 ) -> None:
     settings = ZoneSettings(ZONE, "wg0", own=own)
-    assert content_of(settings, device(), ()).instances == expected
+    assert served(content_of(settings, device(), ())) == expected
 
 
 def test_a_device_without_key_or_port_has_no_self_to_serve() -> None:
     settings = ZoneSettings(ZONE, "wg0", own=SelfSettings())
-    assert content_of(settings, device(public_key=None), ()).instances == ()
-    assert content_of(settings, device(listen_port=0), ()).instances == ()
+    assert content_of(settings, device(public_key=None), ()).instances == {}
+    assert content_of(settings, device(listen_port=0), ()).instances == {}
 
 
 def test_tunnel_addresses_come_without_link_local_ones_and_ipv4_first() -> None:
@@ -77,18 +84,52 @@ def test_tunnel_addresses_come_without_link_local_ones_and_ipv4_first() -> None:
     assert tunnel_addresses(interfaces) == ("10.0.0.1", "fd00::1")
 
 
-@pytest.mark.parametrize("one", [None, content(), content(ALICE, BOB, REGISTRY)])
-def test_a_version_is_the_same_after_it_was_handed_on(one: Content | None) -> None:
+PEERS = [key(f"peer {number}") for number in range(5)]
+
+
+def contents() -> st.SearchStrategy[Content | None]:
+    """A few instances that differ in port and allowed IPs, at one address or two."""
+    instances = st.builds(
+        lambda ports, networks: {
+            key: Instance(key, "192.0.2.1" if port % 2 else None, port, networks, None)
+            for key, port in ports.items()
+        },
+        st.dictionaries(st.sampled_from(PEERS), st.integers(1, 3)),
+        st.sampled_from([(), ("10.0.0.1/32", "fd00::/64")]),
+    )
+    addresses = st.sampled_from([("10.0.0.254",), ("10.0.0.254", "fd00::254"), ()])
+    return st.none() | st.builds(Content, addresses, instances)
+
+
+@given(contents(), contents())
+def test_a_delta_leads_from_one_version_to_the_next_after_it_was_handed_on(
+    before: Content | None, after: Content | None
+) -> None:
+    version = Version(ZONE, 42, before)
+    delta = version.delta_to(43, after)
+    if delta is None:
+        assert before == after
+    else:
+        assert version.after(Delta.decode(delta.encode())) == Version(ZONE, 43, after)
+
+
+@given(contents(), contents())
+def test_a_whole_delta_leads_to_its_version_from_anything(
+    one: Content | None, other: Content | None
+) -> None:
     version = Version(ZONE, 42, one)
-    assert Version.decode(version.encode()) == version
+    assert Version(ZONE, 7, other).after(Delta.decode(version.whole().encode())) == version
 
 
-def test_a_zone_lists_each_name_that_it_has_once_and_no_other() -> None:
-    zone = build(ZONE, 1, content(ALICE, BOB, REGISTRY))
-    names = list(zone.nodes)
-    assert len(names) == len(set(names)) == len(zone.nodes) == 8 + 1 + 1 + 3 * 2
-    assert all(zone.nodes[name] is not None for name in names)
-    assert names == list(build(ZONE, 1, content(REGISTRY, BOB, ALICE)).nodes)
+def test_a_delta_has_what_changed_and_nothing_else() -> None:
+    moved = dataclasses.replace(ALICE, port=1)
+    version = Version(ZONE, 1, content(ALICE, BOB, REGISTRY))
+    assert version.delta_to(2, content(moved, REGISTRY)) == Delta(
+        ZONE, 2, content().addresses, (moved,), (BOB.public_key,)
+    )
+    changes = {moved.public_key: moved, BOB.public_key: None, key("never seen"): None}
+    assert version.delta_by(2, changes) == version.delta_to(2, content(moved, REGISTRY))
+    assert version.delta_by(2, {ALICE.public_key: ALICE}) is None
 
 
 def test_serials_are_compared_around_the_end_of_their_range() -> None:
