@@ -2,55 +2,50 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A worker: answers UDP and TCP from the versions it is handed, and never sees a device."""
+"""A worker: answers UDP and TCP from the zones it is handed, and never sees a device."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import ipaddress
+import functools
 import logging
-import selectors
+import select
 import socket
-import struct
 import time
 import typing as t
 
-from ..config import ZoneSettings
+from ..config import ResponderSettings
 from ..thirdparty import dns
-from ..zone.answers import Context, Served, respond
+from ..zone.answers import LOOPBACK, NOTAUTH, Authority, Context, Reply
+from ..zone.message import HEADER, TYPE_CLASS, lowered, truncated
+from ..zone.prepared import Shelf, View
 from ..zone.records import CLASS_IN, RECORD_TYPES, build
-from ..zone.version import Version
-from . import frames
+from ..zone.version import Content, Delta, Version
+from . import frames, stats
+from .limits import Limiter, Verdict
 from .sockets import Listener
+from .streams import Streams, literal
 
 log = logging.getLogger(__name__)
 
-#: Queries of one socket answered in a row before others get their turn.
-BATCH = 32
+#: Datagrams of one socket answered in a row before others get their turn.
+BATCH = 64
 #: Bytes of the largest datagram that is looked at: there is no larger query.
 RECEIVE_BYTES = 4096
-#: TCP connections at a time in one worker; one more closes the one that has been idle longest.
-CONNECTIONS = 128
-#: Seconds in which a connection must bring its next whole query (RFC 7766 section 6.2.3).
-IDLE = 10.0
-#: Bytes of unsent answers from which on no more queries of a connection are answered.
-BACKLOG_BYTES = 1 << 16
-#: Bytes read from a connection at a time.
-STREAM_BYTES = 1 << 14
-_TCP_LENGTH = struct.Struct("!H")
+#: Seconds between two publications of the counts.
+PUBLISH_PERIOD = 0.25
+#: Seconds in which established connections get their last answers.
+FINISH = 2.0
+#: Clients of which it is kept how they are to be treated.
+CLIENTS = 4096
+_TC = 0x02
+#: How an OPT record starts: with the root and its type.
+_OPT_START = b"\0\0\x29"
 
+if t.TYPE_CHECKING:
+    from .sockets import Ancillary
 
-@dataclasses.dataclass(eq=False)
-class Connection:
-    """A TCP connection. Its deadline moves only when a whole query was answered."""
-
-    socket: socket.socket
-    context: Context
-    deadline: float
-    incoming: bytearray = dataclasses.field(default_factory=bytearray)
-    outgoing: bytearray = dataclasses.field(default_factory=bytearray)
-    no_more: bool = False
+Handler = t.Callable[[], None]
 
 
 class Worker:
@@ -60,162 +55,271 @@ class Worker:
         self,
         control: socket.socket,
         listeners: t.Sequence[Listener],
-        zones: t.Iterable[ZoneSettings],
-        versions: t.Iterable[Version] = (),
+        settings: ResponderSettings,
+        versions: t.Iterable[Version],
+        recorder: stats.Recorder,
+        cookie_secret: bytes,
         monotonic: t.Callable[[], float] = time.monotonic,
     ) -> None:
         """Make a worker.
 
         Args:
-            control: Brings newer versions; each is acknowledged with a byte once it is served.
+            control: Brings deltas; each message is acknowledged with a byte once it is served.
             listeners: What to serve on.
-            zones: What to be the authority for, even before a version has come.
             versions: What to serve from the start.
+            recorder: What to count with.
+            cookie_secret: 16 bytes that all workers share.
+            monotonic: Seconds.
         """
         self._control = control
         self._monotonic = monotonic
         self._running = True
-        self._stumbled = False
         self._handed = bytearray()
-        self._served: dict[dns.name.Name, Served] = {}
-        for zone in zones:
-            origin = dns.name.from_text(zone.zone)
-            networks = zone.allow_query
-            self._served[origin] = Served(
-                origin,
-                None if networks is None else tuple(map(ipaddress.ip_network, networks)),
-            )
+        self._stumbled = False
+        self._recorder = recorder
+        self._counts = recorder.counts
+        self._publish_due = 0.0
+        self._unpublished = False
+        self._devices = {zone.device for zone in settings.zones}
+        self._limiter = Limiter(settings.rate_limit, monotonic)
+        self._clients: dict[Context, tuple[View | None, bool]] = {}
+        self._authority = Authority(settings, cookie_secret)
+        self._shelf = Shelf(
+            [lowered(origin) for origin in self._authority.zones],
+            lambda local: {lowered(origin) for origin in self._authority.open_zones(local)},
+            functools.partial(stats.slot, fast=True),
+        )
         for version in versions:
-            self._serve(version)
-        # In the order of their deadlines, since each that moves becomes the last one.
-        self._connections: dict[Connection, None] = {}
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(control, selectors.EVENT_READ, self._take_versions)
+            self._step(version.whole())
+        self._poll = select.epoll()
+        self._streams = Streams(self._poll, self._respond_to_stream, self._counts, monotonic)
+        self._handlers: dict[int, Handler] = {}
+        self._listen(control, select.EPOLLIN, self._take_deltas)
+        # Of all workers that wait for a socket only one is woken.
+        once = select.EPOLLIN | select.EPOLLEXCLUSIVE
         for listener in listeners:
-            self._on_readable(listener.udp, self._udp_handler(listener))
-            self._on_readable(listener.tcp, self._tcp_handler(listener))
+            drain = self._drain_guarded if listener.guarded else self._drain_open
+            self._listen(listener.udp, once, drain(listener))
+            self._listen(listener.tcp, once, functools.partial(self._streams.accept, listener))
 
     def run(self) -> None:
         """Say that all is set up, with one byte, and serve until the control socket is closed."""
         self._control.sendall(b".")
+        patience: float | None = None
         while self._running:
-            for key, mask in self._selector.select(self._expire()):
-                if isinstance(key.data, Connection):
-                    self._progress(key.data, mask)
+            events = self._poll.poll(patience)
+            for descriptor, mask in events:
+                handler = self._handlers.get(descriptor)
+                if handler is None:
+                    self._streams.progress(descriptor, mask)
                 else:
-                    key.data()
+                    handler()
+            patience = self._tidy(bool(events))
+        self._finish()
+        self._recorder.publish()
+        self._poll.close()
 
-    def _on_readable(self, sock: socket.socket, handler: t.Callable[[], object]) -> None:
-        self._selector.register(sock, selectors.EVENT_READ, handler)
+    def _listen(self, sock: socket.socket, events: int, handler: Handler) -> None:
+        self._poll.register(sock, events)
+        self._handlers[sock.fileno()] = handler
 
-    def _take_versions(self) -> None:
-        chunk = self._control.recv(1 << 20)
+    def _tidy(self, busy: bool) -> float | None:
+        """Do what has to be done from time to time and return the seconds until then."""
+        now = self._monotonic()
+        self._unpublished = self._unpublished or busy
+        if self._unpublished and now >= self._publish_due:
+            self._recorder.publish()
+            self._unpublished = False
+            self._publish_due = now + PUBLISH_PERIOD
+            # Interfaces come and go, and with them who is inside.
+            self._clients.clear()
+        waits = [self._publish_due - now] if self._unpublished else []
+        deadline = self._streams.expire()
+        return min(waits + ([] if deadline is None else [deadline]), default=None)
+
+    def _finish(self) -> None:
+        """Leave new queries to others and answer what has come over TCP already."""
+        for descriptor in self._handlers:
+            self._poll.unregister(descriptor)
+        self._streams.finish()
+        end = self._monotonic() + FINISH
+        while self._streams and (left := end - self._monotonic()) > 0:
+            for descriptor, mask in self._poll.poll(left):
+                self._streams.progress(descriptor, mask)
+
+    def _take_deltas(self) -> None:
+        try:
+            chunk = self._control.recv(1 << 20)
+        except ConnectionError:
+            chunk = b""
         self._running = bool(chunk)
         self._handed += chunk
         while (encoded := frames.take(self._handed)) is not None:
-            self._serve(Version.decode(encoded))
+            # The supervisor also asks only whether we still work.
+            if encoded:
+                self._step(Delta.decode(encoded))
             self._control.sendall(b".")
 
-    def _serve(self, version: Version) -> None:
-        zone = None
-        if version.content is not None:
-            zone = build(version.zone, version.serial, version.content)
-        origin = dns.name.from_text(version.zone)
-        self._served[origin] = dataclasses.replace(self._served[origin], zone=zone)
+    def _step(self, delta: Delta) -> None:
+        origin = dns.name.from_text(delta.zone)
+        before = self._shelf.zones[lowered(origin)]
+        if delta.addresses is None:
+            zone = None
+        elif before is None:
+            instances = {instance.public_key: instance for instance in delta.changed}
+            zone = build(delta.zone, delta.serial, Content(delta.addresses, instances))
+        else:
+            zone = before.after(delta)
+        self._authority.serve(origin, zone)
+        self._shelf.step(lowered(origin), zone, delta)
+        self._clients.clear()
 
-    def _respond(self, query: bytes, context: Context) -> bytes | None:
+    def _drain_open(self, listener: Listener) -> Handler:
+        """Return what answers the datagrams that wait on a tunnel listener.
+
+        Anyone whom the kernel lets in may ask, so a query costs little more than two system calls
+        if its answer lies ready. Whatever can be is a local variable here, and nothing is called.
+        """
+        local = listener.endpoint.address
+        view = self._shelf.view(local, tcp=False)
+        answer_to, denials_below = view.answers.get, view.denials.get
+        receive, send = listener.udp.recvfrom, listener.udp.sendto
+        counts, turns, size = self._counts, range(BATCH), RECEIVE_BYTES
+
+        def respond(query: bytes, source: tuple[t.Any, ...]) -> None:
+            reply = self._answer(query, Context(literal(source[0]), local), view)
+            if reply is not None:
+                self._send(listener, reply.wire, source, [])
+
+        def drain() -> None:
+            query = sent = b""
+            try:
+                for _turn in turns:
+                    query, source = receive(size)
+                    answer = answer_to(query[2:])
+                    if answer is not None:
+                        response, slot = answer
+                        send(query[:2] + response, source)
+                        sent = query
+                        counts[slot] += 1
+                        continue
+                    parent = 13 + query[12]
+                    denials = denials_below(query[parent:])
+                    if denials is not None:
+                        kept, responses = denials
+                        denial = responses.get(query[2:13])
+                        if denial is not None and query[13:parent].lower() not in kept:
+                            before, after, end, slot = denial
+                            send(query[:2] + before + query[12:end] + after, source)
+                            sent = query
+                            counts[slot] += 1
+                            continue
+                    respond(query, source)
+                    sent = query
+            except IndexError:
+                # It ends before its question.
+                respond(query, source)
+            except BlockingIOError:
+                # Nothing is left to receive, unless a response is left that cannot be sent.
+                if sent is not query:
+                    counts[stats.UDP_SEND_FAILED] += 1
+            except OSError:
+                counts[stats.UDP_SEND_FAILED] += 1
+
+        return drain
+
+    def _drain_guarded(self, listener: Listener) -> Handler:
+        """Return what answers the datagrams that wait on a listener that anyone can reach."""
+
+        def drain() -> None:
+            for _turn in range(BATCH):
+                try:
+                    query, source, local, ingress, ancillary = listener.receive(RECEIVE_BYTES)
+                except OSError:
+                    return
+                context = Context(literal(source[0]), local, False, ingress)
+                view, inside = self._client(context)
+                reply = self._answer(query, context, view)
+                response = reply and self._limited(reply, inside, context.source)
+                if response:
+                    self._send(listener, response, source, ancillary)
+
+        return drain
+
+    def _respond_to_stream(self, query: bytes, context: Context, guarded: bool) -> bytes | None:
+        view = self._client(context)[0] if guarded else self._shelf.view(context.local, tcp=True)
+        reply = self._answer(query, context, view)
+        return reply and reply.wire
+
+    def _client(self, context: Context) -> tuple[View | None, bool]:
+        """Return the answers that lie ready for a client, and whether it is inside the tunnel."""
+        found = self._clients.get(context)
+        if found is None:
+            view = None
+            if self._authority.lets_in(context):
+                view = self._shelf.guarded_view(context.local, context.tcp)
+            if len(self._clients) >= CLIENTS:
+                self._clients.clear()
+            found = self._clients[context] = view, self._is_inside(context.ingress)
+        return found
+
+    def _is_inside(self, ingress: int | None) -> bool:
+        if ingress == LOOPBACK:
+            return True
+        for device in self._devices:
+            with contextlib.suppress(OSError):
+                if ingress == socket.if_nametoindex(device):
+                    return True
+        return False
+
+    def _limited(self, reply: Reply, inside: bool, source: str) -> bytes | None:
+        """Return what of a response may be sent to an address that may be forged."""
+        verdict = Verdict.SEND if inside or reply.proven else self._limiter.verdict(source)
+        if verdict is Verdict.DROP:
+            self._counts[stats.LIMITED_DROPPED] += 1
+            return None
+        if verdict is Verdict.SLIP:
+            self._counts[stats.LIMITED_SLIPPED] += 1
+            return truncated(reply.wire)
+        return reply.wire
+
+    def _answer(self, query: bytes, context: Context, view: View | None) -> Reply | None:
+        """Answer and count a query: from the view if it can, and else so that it can next time."""
+        counts = self._counts
         try:
-            return respond(self._served, query, context)
+            answer = view.find(query) if view else None
+            if answer is not None:
+                reply: Reply | None = Reply(answer[0], context.tcp)
+                slot = answer[1]
+            else:
+                reply = self._authority.respond(query, context)
+                slot = _slot(reply.wire) if reply else stats.SILENT
+                if reply and view:
+                    self._shelf.learn(view, query, reply.wire)
         except Exception:
             # One query that finds a defect of ours must not end the service for all others.
             if not self._stumbled:
                 log.exception("cannot answer the query %s; more of the kind are not told", query)
             self._stumbled = True
-            return None
+            reply, slot = None, stats.SILENT
+        counts[slot] += 1
+        if reply and reply.wire[2] & _TC:
+            counts[stats.TRUNCATED] += 1
+        if reply and reply.wire[3] & 0xF == NOTAUTH:
+            counts[stats.TSIG_FAILED] += 1
+        return reply
 
-    def _udp_handler(self, listener: Listener) -> t.Callable[[], None]:
-        def handle() -> None:
-            for _time in range(BATCH):
-                try:
-                    query, source, local, ancillary = listener.receive(RECEIVE_BYTES)
-                except OSError:
-                    return
-                response = self._respond(query, Context(_literal(source[0]), local))
-                if response is not None:
-                    listener.send(response, source, ancillary)
-
-        return handle
-
-    def _tcp_handler(self, listener: Listener) -> t.Callable[[], None]:
-        def handle() -> None:
-            try:
-                accepted, source = listener.tcp.accept()
-                local = accepted.getsockname()[0]
-            except OSError:
-                # Another worker was faster, or the client has given up already.
-                return
-            accepted.setblocking(False)
-            context = Context(_literal(source[0]), _literal(local), tcp=True)
-            if len(self._connections) >= CONNECTIONS:
-                self._drop(next(iter(self._connections)))
-            connection = Connection(accepted, context, self._monotonic() + IDLE)
-            self._connections[connection] = None
-            self._selector.register(accepted, selectors.EVENT_READ, connection)
-
-        return handle
-
-    def _progress(self, connection: Connection, mask: int) -> None:
-        """Read, answer in the order of the queries (RFC 7766 section 6.2.1.1), and send."""
-        if connection not in self._connections:
-            return
+    def _send(
+        self,
+        listener: Listener,
+        response: bytes,
+        to: tuple[t.Any, ...],
+        ancillary: Ancillary,
+    ) -> None:
         try:
-            if mask & selectors.EVENT_READ:
-                chunk = connection.socket.recv(STREAM_BYTES)
-                connection.incoming += chunk
-                connection.no_more = not chunk
-            self._answer(connection)
-            if connection.outgoing:
-                del connection.outgoing[: connection.socket.send(connection.outgoing)]
-        except BlockingIOError:
-            pass
+            listener.udp.sendmsg([response], ancillary, 0, to)
         except OSError:
-            self._drop(connection)
-            return
-        if connection.outgoing or _query_end(connection.incoming):
-            # Nothing more is read from a client that has not taken what it asked for.
-            self._selector.modify(connection.socket, selectors.EVENT_WRITE, connection)
-        elif connection.no_more:
-            self._drop(connection)
-        else:
-            self._selector.modify(connection.socket, selectors.EVENT_READ, connection)
-
-    def _answer(self, connection: Connection) -> None:
-        for _time in range(BATCH):
-            end = _query_end(connection.incoming)
-            if not end or len(connection.outgoing) >= BACKLOG_BYTES:
-                return
-            query = bytes(connection.incoming[_TCP_LENGTH.size : end])
-            del connection.incoming[:end]
-            response = self._respond(query, connection.context)
-            if response is not None:
-                connection.outgoing += _TCP_LENGTH.pack(len(response)) + response
-            connection.deadline = self._monotonic() + IDLE
-            self._connections[connection] = self._connections.pop(connection)
-
-    def _expire(self) -> float | None:
-        """Drop the connections whose time is up and return the seconds until the next one's is."""
-        now = self._monotonic()
-        for connection in list(self._connections):
-            if connection.deadline > now:
-                return connection.deadline - now
-            self._drop(connection)
-        return None
-
-    def _drop(self, connection: Connection) -> None:
-        del self._connections[connection]
-        self._selector.unregister(connection.socket)
-        with contextlib.suppress(OSError):
-            connection.socket.close()
+            self._counts[stats.UDP_SEND_FAILED] += 1
 
 
 def load_record_types() -> None:
@@ -227,14 +331,16 @@ def load_record_types() -> None:
         dns.rdata.get_rdata_class(CLASS_IN, rdtype)  # type: ignore[no-untyped-call]
 
 
-def _query_end(incoming: bytearray) -> int:
-    """Return where the first query ends, its length included; 0 if it is not all there yet."""
-    if len(incoming) < _TCP_LENGTH.size:
-        return 0
-    end = _TCP_LENGTH.size + int(_TCP_LENGTH.unpack_from(incoming)[0])
-    return end if end <= len(incoming) else 0
-
-
-def _literal(address: str) -> str:
-    """Return a socket's address without the scope that Python adds to link-local ones."""
-    return address.partition("%")[0]
+def _slot(response: bytes) -> int:
+    """Return the slot that counts a response of the complete path."""
+    rdtype, rcode = 0, response[3] & 0xF
+    position = HEADER.size
+    if response[5]:
+        while response[position]:
+            position += 1 + response[position]
+        rdtype = TYPE_CLASS.unpack_from(response, position + 1)[0]
+        position += 1 + TYPE_CLASS.size
+    # Responses with an rcode that has upper bits have no records but OPT.
+    if response[position : position + 3] == _OPT_START and not any(response[6:10]):
+        rcode |= response[position + 5] << 4
+    return stats.slot(rdtype, rcode, fast=False)

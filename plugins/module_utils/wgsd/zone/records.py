@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import typing as t
 
-from ..keys import PADDED_LABEL_LENGTH, UNPADDED_LABEL_LENGTH
+from ..keys import PADDED_LABEL_LENGTH, UNPADDED_LABEL_LENGTH, PublicKey
 from ..names import SERVICE, txt_strings
 from ..thirdparty import dns
 from .message import TCP_MAX, lowered
@@ -26,7 +26,7 @@ if t.TYPE_CHECKING:
 A, NS, CNAME, SOA, PTR, TXT, AAAA, SRV = 1, 2, 5, 6, 12, 16, 28, 33
 RECORD_TYPES = (A, NS, CNAME, SOA, PTR, TXT, AAAA, SRV)
 CLASS_IN = 1
-NAME_SERVER = b"ns1"
+NAME_SERVER, CONTACT = b"ns1", b"hostmaster"
 
 #: Seconds that an instance may be cached: less than the customary keepalive of 25 s, so that a
 #: cache never holds an endpoint longer than the peer itself takes to show that it has moved.
@@ -118,14 +118,17 @@ class Zone:
         label = self._peers.friendly.get(labels[0])
         return self._maker.alias(label) if label else None
 
-    def instance_of(self, labels: Labels) -> bytes | None:
-        """Return the padded label of the instance that a name, in lower case, is or leads to."""
+    def instance_of(self, labels: Labels) -> PublicKey | None:
+        """Return the key of the instance that a name, in lower case, is or leads to."""
         if labels[1:] != self._frame.service:
             return None
-        return self._peers.padded(labels[0]) or self._peers.friendly.get(labels[0])
+        label = self._peers.padded(labels[0]) or self._peers.friendly.get(labels[0])
+        return self._peers.instances[label].public_key if label else None
 
     def labels_below(self, parent: Labels) -> t.Container[bytes] | None:
         """Return the first labels of all names right below *parent*, in lower case.
+
+        Names that the SOA mentions are among them, whether they exist or not.
 
         Returns:
             None for a parent that does not exist, or has records of one peer and nothing below.
@@ -189,8 +192,10 @@ class _Frame:
         self.apex = lowered(origin)
         self.service = lowered(service)
         self.nodes = {lowered(name): node for name, node in nodes.items()}
+        mentioned = [lowered(_below(origin, label)) for label in (NAME_SERVER, CONTACT)]
+        names = [*self.nodes, self.service, *mentioned]
         self.below = {
-            parent: frozenset(name[0] for name in (*self.nodes, self.service) if name[1:] == parent)
+            parent: frozenset(name[0] for name in names if name[1:] == parent)
             for parent in self.nodes
         }
 
@@ -331,9 +336,8 @@ def _address_records(addresses: t.Iterable[str], ttl: int) -> dict[int, Rdataset
 
 
 def _soa(origin: Name, serial: int) -> Rdata:
-    contact = _below(origin, b"hostmaster")
-    timers = (REFRESH, RETRY, EXPIRE, NEGATIVE_TTL)
-    return _rdata(SOA, _below(origin, NAME_SERVER), contact, serial, *timers)
+    names = (_below(origin, NAME_SERVER), _below(origin, CONTACT))
+    return _rdata(SOA, *names, serial, REFRESH, RETRY, EXPIRE, NEGATIVE_TTL)
 
 
 def _name_set(rdtype: int, ttl: int, target: Name) -> Rdataset:

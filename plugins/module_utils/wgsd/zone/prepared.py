@@ -1,0 +1,306 @@
+# Copyright: (c) 2026, wgsd.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Answers as bytes: what the complete path has said to an ordinary query once is said again.
+
+An ordinary query has one question, of class IN and a common type, and at most an OPT record without
+options. Its answer depends on the zone, on the address and the transport that it came by, and on
+nothing else: the ID is echoed, and so is the question, whose case does not matter. So the answer to
+all queries of a kind is cut from the response that the complete path gave to the first of them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import struct
+import typing as t
+
+from .message import DO, HEADER, OPT, TYPE_CLASS, TYPE_CLASS_TTL_LENGTH
+from .records import CLASS_IN, PTR, Zone
+
+if t.TYPE_CHECKING:
+    from ..keys import PublicKey
+    from .records import Labels
+    from .version import Delta
+
+#: A response, and the slot that counts it.
+Answer = tuple[bytes, int]
+#: Of responses that deny a name: what comes before and after the question, where the question ends
+#: in the query (as the end of a slice), and the slot.
+Denial = tuple[bytes, bytes, t.Optional[int], int]
+#: The labels right below a parent that must not be denied, and how others are, by the bytes of
+#: the query between its ID and the first label.
+Denials = tuple[t.Container[bytes], dict[bytes, Denial]]
+
+#: What people and programs ask for: A, NS, CNAME, SOA, PTR, MX, TXT, AAAA, SRV, NAPTR, DS, DNSKEY,
+#: SVCB, HTTPS, ANY, CAA.
+_TYPES = (1, 2, 5, 6, 12, 15, 16, 28, 33, 35, 43, 48, 64, 65, 255, 257)
+_TYPE_CLASSES = frozenset(TYPE_CLASS.pack(rdtype, CLASS_IN) for rdtype in _TYPES)
+#: The header after its ID: RD, AD and CD as they like, one question, with or without OPT.
+_HEADERS = frozenset(
+    struct.pack("!5H", rd | ad | cd, 1, 0, 0, opt)
+    for rd in (0, 0x0100)
+    for ad in (0, 0x0020)
+    for cd in (0, 0x0010)
+    for opt in (0, 1)
+)
+#: UDP sizes that resolvers and stubs are known to offer.
+_UDP_SIZES = (
+    *(512, 1220, 1232, 1280, 1400, 1410, 1452, 1472, 1480, 1500),
+    *(2048, 4096, 8192, 16384, 32768, 65494, 65535),
+)
+#: What may follow the question: nothing, or an OPT record without options.
+_OPTS = frozenset(
+    b"\0" + TYPE_CLASS_TTL_LENGTH.pack(OPT, size, do, 0) for size in _UDP_SIZES for do in (0, DO)
+) | {b""}
+_OPT_BYTES = 1 + TYPE_CLASS_TTL_LENGTH.size
+_AA, _TC = 0x04, 0x02
+_NXDOMAIN = 3
+
+#: Bytes of all answers together, about.
+ROOM = 16 << 20
+#: Addresses that there are answers for, times transports.
+VIEWS = 32
+#: Bytes that an answer takes besides those of its key and its value.
+_OVERHEAD = 350
+
+
+@dataclasses.dataclass
+class _Dependents:
+    """Keys of the answers of one zone, by what they depend on besides its addresses."""
+
+    on_serial: list[bytes] = dataclasses.field(default_factory=list)
+    on_names: list[bytes] = dataclasses.field(default_factory=list)
+    on_instance: dict[PublicKey, list[bytes]] = dataclasses.field(default_factory=dict)
+    denials: list[bytes] = dataclasses.field(default_factory=list)
+
+
+class View:
+    """The answers to those who ask one address by one transport.
+
+    Who is in a hurry looks into the tables himself, and asks `find` if nothing is there.
+
+    Attributes:
+        answers: By the query without its ID, in lower case; responses are without theirs, too.
+        denials: By the query from its second label on, in lower case.
+        opened: The origins of the zones that may be asked. Only these are looked after.
+        size: Bytes of all this, about.
+    """
+
+    def __init__(
+        self,
+        zones: t.Mapping[Labels, Zone | None],
+        opened: t.Collection[Labels],
+        tcp: bool,
+        slot: t.Callable[[int, int], int],
+    ) -> None:
+        """Make a view without answers.
+
+        Args:
+            zones: All that are served, by origin; None: nothing is known of it.
+            slot: Returns what counts an answer, by the type asked for and the rcode.
+        """
+        self.answers: dict[bytes, Answer] = {}
+        self.denials: dict[bytes, Denials] = {}
+        self.opened = opened
+        self.size = 0
+        self._zones = zones
+        self._tcp = tcp
+        self._slot = slot
+        self._dependents: dict[Labels, _Dependents] = {}
+
+    def find(self, query: bytes) -> Answer | None:
+        """Return the response to a query in whatever case; None if it is not known."""
+        if len(query) <= HEADER.size:
+            return None
+        asked = _end_of_name(query)
+        low = query[2:asked].lower() + query[asked:]
+        answer = self.answers.get(low)
+        if answer is not None:
+            response, slot = answer
+            end = asked + TYPE_CLASS.size
+            return query[:2] + response[:10] + query[12:end] + response[end - 2 :], slot
+        parent = 11 + low[10]
+        denials = self.denials.get(low[parent:])
+        denial = denials[1].get(low[:11]) if denials else None
+        if denials is None or denial is None or low[11:parent] in denials[0]:
+            return None
+        before, after, stop, slot = denial
+        return query[:2] + before + query[12:stop] + after, slot
+
+    def learn(self, query: bytes, response: bytes) -> None:
+        """Keep what the complete path has answered, if more queries of the kind are to come.
+
+        Args:
+            query: `find` did not know it.
+            response: To someone who may ask all zones in `opened`.
+        """
+        if query[2:12] not in _HEADERS:
+            return
+        asked = _end_of_name(query)
+        end = asked + TYPE_CLASS.size
+        if query[asked:end] not in _TYPE_CLASSES or query[end:] not in _OPTS:
+            return
+        # Errors do not come from the zone. What is truncated is rare, and counted as such.
+        if not response[2] & _AA or (response[2] & _TC and not self._tcp):
+            return
+        labels = _labels(query[12:asked].lower())
+        if labels is None:
+            return
+        origin = next((labels[i:] for i in range(len(labels)) if labels[i:] in self._zones), ())
+        zone = self._zones.get(origin)
+        if zone is None or origin not in self.opened:
+            return
+        dependents = self._dependents.setdefault(origin, _Dependents())
+        rdtype = TYPE_CLASS.unpack_from(query, asked)[0]
+        rcode = response[3] & 0xF
+        slot = self._slot(rdtype, rcode)
+        low = query[2:asked].lower() + query[asked:]
+        if rcode == _NXDOMAIN:
+            kept = self._labels_kept(zone, labels[1:])
+            if kept is not None and labels[0] not in kept:
+                stop = end - len(query) or None
+                denial = (response[2:12], response[end:], stop, slot)
+                self._put_denial(low, kept, denial, dependents)
+            return
+        self.answers[low] = response[2:12] + low[10 : end - 2] + response[end:], slot
+        self.size += _cost(low, response)
+        authorities, additionals = struct.unpack_from("!2H", response, 8)
+        instance = zone.instance_of(labels)
+        if instance is not None and not authorities:
+            dependents.on_instance.setdefault(instance, []).append(low)
+        elif rdtype == PTR and not authorities and additionals == query[11]:
+            dependents.on_names.append(low)
+        else:
+            dependents.on_serial.append(low)
+
+    def forget(self, origin: Labels, before: Zone | None, delta: Delta) -> None:
+        """Drop what may be another answer after the step of a zone."""
+        zone = self._zones[origin]
+        if before is None or zone is None or delta.whole or zone.addresses != before.addresses:
+            self.clear()
+            return
+        dependents = self._dependents.get(origin)
+        if dependents is None:
+            return
+        for key in dependents.denials:
+            responses = self.denials.pop(key)[1]
+            self.size -= sum(_cost(key, denial[1]) for denial in responses.values())
+        dependents.denials.clear()
+        self._drop(dependents.on_serial)
+        dependents.on_serial.clear()
+        if not zone.lists_the_same(before):
+            self._drop(dependents.on_names)
+            dependents.on_names.clear()
+        for instance in delta.changed:
+            self._drop(dependents.on_instance.pop(instance.public_key, ()))
+        for public_key in delta.removed:
+            self._drop(dependents.on_instance.pop(public_key, ()))
+
+    def clear(self) -> None:
+        """Drop all answers."""
+        self.answers.clear()
+        self.denials.clear()
+        self._dependents.clear()
+        self.size = 0
+
+    def _drop(self, keys: t.Iterable[bytes]) -> None:
+        for key in keys:
+            self.size -= _cost(key, self.answers.pop(key)[0])
+
+    def _put_denial(
+        self, low: bytes, kept: t.Container[bytes], denial: Denial, dependents: _Dependents
+    ) -> None:
+        key = low[11 + low[10] :]
+        if key not in self.denials:
+            self.denials[key] = kept, {}
+            dependents.denials.append(key)
+        self.denials[key][1][low[:11]] = denial
+        self.size += _cost(key, denial[1])
+
+    def _labels_kept(self, zone: Zone, parent: Labels) -> t.Container[bytes] | None:
+        """Return the labels below *parent* that must not be denied; None if they are not known."""
+        if any(origin[1:] == parent for origin in self._zones):
+            return None
+        return zone.labels_below(parent)
+
+
+class Shelf:
+    """All views of a process, in a bounded number of bytes.
+
+    Attributes:
+        zones: By origin; None: nothing is known of it.
+    """
+
+    def __init__(
+        self,
+        origins: t.Iterable[Labels],
+        open_zones: t.Callable[[str], t.Collection[Labels]],
+        slot: t.Callable[[int, int], int],
+    ) -> None:
+        """Make a shelf without views.
+
+        Args:
+            open_zones: Returns the zones that anyone may ask who is let in at a local address.
+            slot: Returns what counts an answer, by the type asked for and the rcode.
+        """
+        self.zones: dict[Labels, Zone | None] = dict.fromkeys(origins)
+        self._open_zones = open_zones
+        self._slot = slot
+        self._views: dict[tuple[str, bool, bool], View] = {}
+
+    def view(self, local: str, tcp: bool) -> View:
+        """Return the view of those whom the kernel lets in at a tunnel address."""
+        key = (local, tcp, False)
+        if key not in self._views:
+            self._views[key] = View(self.zones, self._open_zones(local), tcp, self._slot)
+        return self._views[key]
+
+    def guarded_view(self, local: str, tcp: bool) -> View | None:
+        """Return the view of those who may ask every zone at whatever address of ours.
+
+        Returns:
+            None if there are very many addresses.
+        """
+        key = (local, tcp, True)
+        if key not in self._views and len(self._views) < VIEWS:
+            self._views[key] = View(self.zones, self.zones, tcp, self._slot)
+        return self._views.get(key)
+
+    def step(self, origin: Labels, zone: Zone | None, delta: Delta) -> None:
+        """Replace a zone; *delta* has led to it."""
+        before, self.zones[origin] = self.zones[origin], zone
+        for (local, _tcp, guarded), view in self._views.items():
+            view.forget(origin, before, delta)
+            if not guarded:
+                view.opened = self._open_zones(local)
+
+    def learn(self, view: View, query: bytes, response: bytes) -> None:
+        """Have *view* learn, and make room for that if need be."""
+        if sum(one.size for one in self._views.values()) > ROOM:
+            for one in self._views.values():
+                one.clear()
+        view.learn(query, response)
+
+
+def _cost(key: bytes, value: bytes) -> int:
+    return len(key) + len(value) + _OVERHEAD
+
+
+def _end_of_name(query: bytes) -> int:
+    """Return where the name of an ordinary query ends."""
+    return len(query) - TYPE_CLASS.size - (_OPT_BYTES if query[11] else 0)
+
+
+def _labels(name: bytes) -> Labels | None:
+    """Return the labels of a name on the wire; None if these bytes are not one name."""
+    labels = []
+    position = 0
+    while position < len(name):
+        end = position + 1 + name[position]
+        labels.append(name[position + 1 : end])
+        if end == position + 1:
+            break
+        position = end
+    return tuple(labels) if labels and position + 1 == len(name) else None
