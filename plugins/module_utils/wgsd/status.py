@@ -166,7 +166,7 @@ def render_responder(report: dict[str, t.Any], now: float) -> str:
         _queries_line(report),
         f"workers: {report['workers']} of {report['workers_wanted']};"
         f" restarts: {report['worker_restarts']} of workers,"
-        f" {report['watcher_restarts']} of the watcher; {report['reloads']} reloads",
+        f" {report['watcher_restarts']} of the watcher; reloads: {report['reloads']}",
         *(f"trouble: {trouble}" for trouble in report["trouble"]),
     ]
     return "\n".join(lines)

@@ -118,7 +118,7 @@ def test_the_responder_comes_first_then_the_peers_by_name(registry, capsys):
         "queries: 12 a second, 107 answered (100 of them fast), 7 refused, 3 truncated,"
         " 0 rate-limited, 0 ignored, 0 lost in the kernel"
     )
-    assert processes == "workers: 2 of 2; restarts: 0 of workers, 0 of the watcher; 0 reloads"
+    assert processes == "workers: 2 of 2; restarts: 0 of workers, 0 of the watcher; reloads: 0"
     _device, header, alice, bob = second.splitlines()
     assert header.split()[:3] == ["NAME", "PEER", "STATE"]
     assert alice.split()[:3] == ["alice", ALICE.base64, "direct"]
