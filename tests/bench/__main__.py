@@ -46,7 +46,7 @@ def main() -> int:
             page.write(json.loads(OUTPUT.read_text(encoding="utf-8")))
             continue
         if name == "handshake":
-            found = handshake.measure()
+            found = handshake.measure(arguments.quick)
         elif name == "responder":
             found = responder.measure(arguments.quick)
         else:

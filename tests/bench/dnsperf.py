@@ -45,7 +45,7 @@ def command(
     rate: int | None = None,
     edns: bool = False,
     outstanding: int = OUTSTANDING,
-    nice: int = 0,
+    yields: bool = False,
     cpus: t.Collection[int] = (),
 ) -> list[str]:
     """Return the command line of a run.
@@ -55,9 +55,11 @@ def command(
         seconds: How long to run.
         rounds: How often to run through the file; instead of *seconds*.
         rate: Queries a second at most.
+        yields: Whether to run only where nobody else wants to (SCHED_IDLE). Niceness would not do:
+            it counts within a session only, where the kernel makes groups of them (sched(7)).
         cpus: Where to run; anywhere by default.
     """
-    words = ["nice", "-n", str(nice)]
+    words = ["chrt", "--idle", "0"] if yields else []
     if cpus:
         words += ["taskset", "--cpu-list", ",".join(map(str, cpus))]
     words += ["dnsperf", "-f", "inet", "-s", server, "-p", str(port), "-d", str(queries)]

@@ -20,24 +20,26 @@ from tests.lab.topology import REGISTRY
 from .stats import report, summary
 
 RUNS = 20
+RUNS_IF_QUICK = 2
 PREFIX = "wgbh"
 #: Seconds between runs after which a client has stopped to look often: the client's BUSY_FOR and
 #: some more.
 LONG_WAIT = 20.0
 
 
-def measure() -> dict[str, t.Any]:
+def measure(quick: bool = False) -> dict[str, t.Any]:
     """Measure the floor, peers that come up while clients are busy, and after a long wait."""
+    runs = RUNS_IF_QUICK if quick else RUNS
     with BareLab(PREFIX) as lab, Mesh(lab) as mesh:
         mesh.start_responder()
         mesh.connect("alice")
         mesh.connect("bob")
-        by_hand = [_by_hand(mesh) for _number in range(RUNS)]
+        by_hand = [_by_hand(mesh) for _number in range(runs)]
         for name in ("alice", "bob"):
             mesh.start_client(name)
-        busy = [_appear(mesh, pause=1.0) for _number in range(RUNS)]
-        print(f"now {RUNS} runs of {LONG_WAIT:.0f} s each", flush=True)
-        waiting = [_appear(mesh, pause=LONG_WAIT) for _number in range(RUNS)]
+        busy = [_appear(mesh, pause=1.0) for _number in range(runs)]
+        print(f"now {runs} runs of {LONG_WAIT:.0f} s each", flush=True)
+        waiting = [_appear(mesh, pause=LONG_WAIT) for _number in range(runs)]
     floor = summary(by_hand)["median"]
     return {
         "by hand": report("handshake by hand", by_hand, "ms", floor),

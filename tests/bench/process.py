@@ -39,6 +39,7 @@ class Process:
 
     Attributes:
         name: ``wgsd-worker``, ``wgsd-watcher`` …
+        policy: How it is scheduled, such as `os.SCHED_OTHER`.
         cpu: Seconds of processor time so far, of user and system.
         age: Seconds since its start.
     """
@@ -46,6 +47,7 @@ class Process:
     pid: int
     name: str
     nice: int
+    policy: int
     cpu: float
     age: float
 
@@ -232,6 +234,7 @@ def _look_at(pid: int) -> Process:
         pid=pid,
         name=pathlib.Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip(),
         nice=nice,
+        policy=os.sched_getscheduler(pid),
         cpu=cpu,
         age=time.clock_gettime(time.CLOCK_BOOTTIME) - started,
     )

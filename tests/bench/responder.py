@@ -35,8 +35,6 @@ from .traffic import Traffic
 
 PREFIX = "wgbr"
 MEGABYTE = 1e6
-#: Niceness of a flood: one that comes from elsewhere costs this machine's scheduler nothing.
-REMOTE = 19
 #: Queries a second whose time is taken.
 OFFERED = 2_000
 #: Seconds after its start in which a flood reaches its full speed.
@@ -155,7 +153,7 @@ class Bench:
         for number in range(plan.rounds):
             with self._step(f"one worker, round {number + 1} of {plan.rounds}"):
                 for device in devices:
-                    self._one_worker(device, everything=device in (few, many))
+                    self._one_worker(device, (few, many))
         for number in range(plan.rounds):
             with self._step(f"as many workers as cores, round {number + 1} of {plan.rounds}"):
                 self._all_cores(many)
@@ -177,50 +175,56 @@ class Bench:
         with self._step("reads of the device"):
             self._reads(many)
 
-    def _one_worker(self, device: Device, everything: bool) -> None:
+    def _one_worker(self, device: Device, extremes: tuple[Device, Device]) -> None:
         peers, traffic = len(device.keys), self._traffic[len(device.keys)]
+        few, many = extremes
         kinds = {"srv": traffic.srv}
-        if everything:
-            kinds |= {"nxdomain": traffic.nxdomain, "mixed": traffic.mixed}
+        if device in extremes:
+            kinds["nxdomain"] = traffic.nxdomain
+        if device is many:
+            kinds["mixed"] = traffic.mixed
         with Responder(self._registry, device, 1) as responder:
+            (worker,) = responder.workers()
+            os.sched_setaffinity(worker.pid, self._serving)
             self._keep("start", peers, responder.first_answer)
-            for worker in responder.workers():
-                os.sched_setaffinity(worker.pid, self._serving)
-            nice = statistics.mode([worker.nice for worker in responder.workers()])
-            if peers > 1:
+            if device is not few:
                 cold = self._load(device, traffic.every_peer, seconds=None, rounds=1)
                 self._keep("cold", peers, cold.rate)
             for kind, queries in kinds.items():
-                before = sum(worker.cpu for worker in responder.workers())
-                load = self._load(device, queries, kind)
-                cpu = sum(worker.cpu for worker in responder.workers()) - before
-                self._keep(kind, peers, load.rate)
-                self._keep(f"{kind} cpu", peers, cpu / load.completed)
-            if everything:
+                self._one_server(kind, worker.pid, device, queries)
+            if device is many:
                 load = self._load(device, traffic.srv, "srv", edns=True)
                 self._keep("edns", peers, load.rate)
-                self._keep("memory", peers, responder.pss())
-        with rivals.echo(self._registry, device.address, 1, nice, self._serving) as port:
+        with rivals.echo(self._registry, device.address, 1, worker, self._serving) as pid:
             for kind, queries in kinds.items():
-                load = self._load(device, queries, port=port)
-                self._keep(f"{kind} echo", peers, load.rate)
+                self._one_server(f"{kind} echo", pid, device, queries, port=rivals.ECHO_PORT)
         if self._binary:
-            with rivals.coredns(self._registry, device, self._binary) as port:
+            with rivals.coredns(self._registry, device, self._binary):
                 # Not confined to a core: it is a program of many threads.
-                load = self._load(device, traffic.srv, "srv", port=port, cpus=())
+                load = self._load(device, traffic.srv, "srv", port=rivals.COREDNS_PORT, cpus=())
                 self._keep("coredns", peers, load.rate)
+
+    def _one_server(
+        self, kind: str, pid: int, device: Device, queries: pathlib.Path, **options: t.Any
+    ) -> None:
+        """Keep how many answers a process gives in a second, and what each costs it."""
+        before = cpu_of(pid)
+        load = self._load(device, queries, kind, **options)
+        cpu = cpu_of(pid) - before
+        self._keep(kind, len(device.keys), load.rate)
+        self._keep(f"{kind} cpu", len(device.keys), cpu / load.completed * 1e6)
 
     def _all_cores(self, device: Device) -> None:
         peers, traffic = len(device.keys), self._traffic[len(device.keys)]
         workers = len(os.sched_getaffinity(0))
         with Responder(self._registry, device, workers) as responder:
             self._warm_up(device)
-            nice = statistics.mode([worker.nice for worker in responder.workers()])
             load = self._load(device, traffic.srv, "srv", cpus=())
             self._keep("all cores", peers, load.rate)
-            self._keep("all cores memory", peers, responder.pss())
-        with rivals.echo(self._registry, device.address, workers, nice) as port:
-            load = self._load(device, traffic.srv, port=port, cpus=())
+            self._keep("memory", peers, responder.pss())
+            worker = responder.workers()[0]
+        with rivals.echo(self._registry, device.address, workers, worker):
+            load = self._load(device, traffic.srv, port=rivals.ECHO_PORT, cpus=())
             self._keep("all cores echo", peers, load.rate)
 
     def _latency(self, responder: Responder) -> None:
@@ -255,7 +259,7 @@ class Bench:
         for _number in range(blocks):
             self._values[f"set idle {peers}"] += self._sets(device, self._plan.sets // blocks)
             flood = responder.registry.host.popen(
-                dnsperf.command(device.address, queries, seconds=120, nice=REMOTE),
+                dnsperf.command(device.address, queries, seconds=120, yields=True),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
             )
@@ -395,16 +399,22 @@ class Bench:
             goal=Goal("ratio", ">=", 0.9),
             note=f"the same with {few:,} peers",
         )
-        for kind, what in (("nxdomain", "flood of unknown keys"), ("mixed", "mixed load")):
-            for peers in (few, many):
-                yield row(
-                    f"{what}, one worker, {peers:,} peers",
-                    values[f"{kind} {peers}"],
-                    unit,
-                    against=values[f"{kind} echo {peers}"],
-                    goal=close if kind == "nxdomain" else None,
-                    note=echo,
-                )
+        for peers in (few, many):
+            yield row(
+                f"flood of unknown keys, one worker, {peers:,} peers",
+                values[f"nxdomain {peers}"],
+                unit,
+                against=values[f"nxdomain echo {peers}"],
+                goal=close,
+                note=echo,
+            )
+        yield row(
+            f"mixed load, one worker, {many:,} peers",
+            values[f"mixed {many}"],
+            unit,
+            against=values[f"mixed echo {many}"],
+            note=echo,
+        )
         yield row(
             f"SRV with EDNS, one worker, {many:,} peers",
             values[f"edns {many}"],
@@ -422,11 +432,13 @@ class Bench:
         yield row(
             f"SRV, each peer for the first time, {many:,} peers", values[f"cold {many}"], unit
         )
-        for kind in ("srv", "nxdomain"):
+        for kind, what in (("srv", "SRV"), ("nxdomain", "NXDOMAIN"), ("mixed", "mixed")):
             yield row(
-                f"processor time of an answer, {kind}, {many:,} peers",
-                [value * 1e6 for value in values[f"{kind} cpu {many}"]],
+                f"processor time of an answer, {what}, {many:,} peers",
+                values[f"{kind} cpu {many}"],
                 "us",
+                against=values[f"{kind} echo cpu {many}"],
+                note=echo,
             )
 
     def _rows_against_upstream(self) -> t.Iterator[dict[str, t.Any]]:
@@ -500,7 +512,7 @@ class Bench:
         )
         yield row(
             f"memory, all processes (PSS), {many:,} peers",
-            [value / MEGABYTE for value in values[f"all cores memory {many}"]],
+            [value / MEGABYTE for value in values[f"memory {many}"]],
             "MB",
             goal=Goal("median", "<=", 150.0),
         )

@@ -17,7 +17,7 @@ import typing as t
 from tests.lab.errors import LabError
 
 from . import wire
-from .process import PYTHON
+from .process import PYTHON, Process
 from .registry import Device, Registry
 
 ECHO_PORT = 5354
@@ -28,43 +28,48 @@ COREDNS = "WGSD_BENCH_COREDNS"
 #: ours with two cores; only for want of a binary.
 WRITTEN_DOWN = {1: 7860.0, 100: 2192.0, 1000: 335.0, 10_000: 27.0}
 _PATIENCE = 30.0
+_POLICIES = {os.SCHED_OTHER: "--other", os.SCHED_BATCH: "--batch", os.SCHED_IDLE: "--idle"}
 
 
 @contextlib.contextmanager
 def echo(
-    registry: Registry, address: str, processes: int, nice: int, cpus: t.Collection[int] = ()
+    registry: Registry,
+    address: str,
+    processes: int,
+    like: Process,
+    cpus: t.Collection[int] = (),
 ) -> t.Iterator[int]:
-    """Run a bare echo loop and yield its port.
+    """Run a bare echo loop on `ECHO_PORT` and yield the pid of its first process.
 
     Args:
-        nice: That of the workers, so that it is the same to the scheduler.
+        like: A worker: the loop is scheduled as it is.
         cpus: Where to run; anywhere by default.
     """
     script = str(pathlib.Path(__file__).with_name("echo.py"))
-    words = ["nice", "-n", str(nice)]
+    words = ["nice", "-n", str(like.nice), "chrt", _POLICIES[like.policy], "0"]
     if cpus:
         words += ["taskset", "--cpu-list", ",".join(map(str, cpus))]
     words += [PYTHON, script, address, str(ECHO_PORT), str(processes)]
-    with _running(registry, words, address, ECHO_PORT):
-        yield ECHO_PORT
+    with _running(registry, words, address, ECHO_PORT) as pid:
+        yield pid
 
 
 @contextlib.contextmanager
-def coredns(registry: Registry, device: Device, binary: str) -> t.Iterator[int]:
-    """Run CoreDNS with wgsd on a device and yield its port."""
+def coredns(registry: Registry, device: Device, binary: str) -> t.Iterator[None]:
+    """Run CoreDNS with wgsd on a device, on `COREDNS_PORT`."""
     corefile = registry.folder / "Corefile"
     corefile.write_text(
         f".:{COREDNS_PORT} {{\n  wgsd {wire.ZONE} {device.name}\n}}\n", encoding="ascii"
     )
     words = [binary, "-conf", str(corefile)]
     with _running(registry, words, device.address, COREDNS_PORT, device.names[0]):
-        yield COREDNS_PORT
+        yield
 
 
 @contextlib.contextmanager
 def _running(
     registry: Registry, words: list[str], address: str, port: int, name: str = wire.ZONE
-) -> t.Iterator[None]:
+) -> t.Iterator[int]:
     log = registry.folder / "rival.log"
     with log.open("wb") as output:
         process = registry.host.popen(
@@ -74,7 +79,7 @@ def _running(
         with registry.host.network(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             sock.settimeout(0.1)
             _wait_for_answer(sock, (address, port), name, process, log)
-        yield
+        yield process.pid
     finally:
         # It is the leader of its group, in which the other echo processes are too.
         with contextlib.suppress(ProcessLookupError):

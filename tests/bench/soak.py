@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import itertools
 import os
 import pathlib
 import random
@@ -79,7 +80,7 @@ class Soak:
         self._device = registry.device(PEERS)
         self._truth = Truth(self._device.ports)
         self._random = random.Random()
-        self._kills: dict[str, list[int]] = collections.defaultdict(list)
+        self._kills: dict[str, list[int]] = {name: [] for name in PERIODS}
         self._ages: dict[str, list[int]] = {"ordinary": [], "around a death": []}
         self._took: list[int] = []
         self._lost: list[int] = []
@@ -154,7 +155,7 @@ class Soak:
 
     def _storm(self, due: dict[str, float], elapsed: float) -> None:
         """Do what is due, if what was done before is over."""
-        last = max((times[-1] for times in self._kills.values()), default=0)
+        last = max([0, *itertools.chain(*self._kills.values())])
         if time.time_ns() - last < CALM * 1e9 or not self._responder.is_settled():
             return
         for name in sorted(due, key=due.__getitem__):
@@ -258,9 +259,14 @@ class Soak:
         rcodes = set(self._flood.rcodes) - {"NOERROR", "NXDOMAIN"}
         if rcodes:
             yield f"dnsperf got {dict(self._flood.rcodes)}"
-        for sample, age in self._wrong[:5]:
+        if self._wrong:
+            rcodes_of_wrong = collections.Counter(sample.rcode for sample, _age in self._wrong)
+            sample, age = self._wrong[0]
             since = "never" if age is None else f"{age / 1e9:.2f} s before"
-            yield f"{len(self._wrong)} wrong answers, such as {sample}: right {since}"
+            yield (
+                f"{len(self._wrong)} wrong answers, of rcodes {dict(rcodes_of_wrong)}, such as"
+                f" {sample}, which was right {since}"
+            )
         broken = [when for when in tcp.broken if not self._was_killed_at(when)]
         if broken:
             yield f"{len(broken)} TCP connections were broken without a worker's death"
