@@ -181,11 +181,11 @@ class _Host:
                 write_file(path, state)
             if daemon_reload:
                 self._systemd.daemon_reload()
-            begun = time.time()
             for verb in verbs:
-                self._systemd.do(verb, service.unit)
-            if "reload" in verbs:
-                self._see_it_reloaded(unit, begun)
+                if verb == "reload":
+                    self._reload(unit)
+                else:
+                    self._systemd.do(verb, service.unit)
             if started:
                 self._see_it_work(restarted="restart" in verbs)
         return self._result(files_changed or bool(due))
@@ -286,14 +286,16 @@ class _Host:
         service = self._service
         # systemd tells whole seconds: it came up within the one that then began.
         up = unit.since + 1.0
-        if not unit.is_active or service.unit_path in due or _is_newer(service.unit_path, up):
+        if not unit.is_up or service.unit_path in due or _is_newer(service.unit_path, up):
             return "restart"
         reported = self._reported(unit)
         since = up if reported is None else reported
         if not any(p in due or _is_newer(p, since) for p in (ENGINE, service.config_path)):
             return None
-        # The daemon that runs is the one to ask: an older one would die of the signal.
-        return "reload" if unit.can_reload and reported is not None else "restart"
+        # The daemon that runs is the one to ask: an older one would die of the signal. One that
+        # has not come to the end of a reload does not begin another.
+        can_reload = unit.can_reload and unit.is_settled and reported is not None
+        return "reload" if can_reload else "restart"
 
     def _reported(self, unit: UnitState) -> float | None:
         """Return since when the daemon runs on what it has read; None if it does not say so."""
@@ -338,28 +340,26 @@ class _Host:
                 f"make it: useradd --system --user-group --no-create-home {_units.USER}",
             )
 
-    def _see_it_reloaded(self, before: UnitState, begun: float) -> None:
-        """Wait until the daemon says that it runs on what it has read after *begun*.
+    def _reload(self, before: UnitState) -> None:
+        """Reload the daemon, and wait until it says that it runs on what it has read since.
 
         Raises:
             WgsdError: it does not, and goes on as before, or it ended.
         """
-        unit = self._service.unit
-        deadline = time.monotonic() + self._service.timeout
+        unit, timeout = self._service.unit, self._service.timeout
+        begun, deadline = time.time(), time.monotonic() + timeout
+        self._systemd.reload(unit, timeout)
         while True:
             now = self._systemd.unit(unit)
-            if not now.is_active or now.main_pid != before.main_pid:
+            if not now.is_up or now.main_pid != before.main_pid:
                 problem = f"{unit} did not survive its reload (it is {now.active})"
                 break
             reported = self._reported(now)
-            # systemd calls it active again once the new workers answer.
-            if reported is not None and reported >= begun and now.active == "active":
+            # It settles when the new workers answer.
+            if now.is_settled and reported is not None and reported >= begun:
                 return
             if time.monotonic() >= deadline:
-                problem = (
-                    f"{unit} has not reloaded within {self._service.timeout:g} s: it goes on with "
-                    "the engine and the configuration that it had"
-                )
+                problem = f"{unit} has not reloaded within {timeout:g} s: what ran before goes on"
                 break
             time.sleep(PAUSE)
         raise WgsdError(
@@ -370,11 +370,15 @@ class _Host:
     def _see_it_work(self, *, restarted: bool) -> None:
         unit = self._service.unit
         before = self._systemd.unit(unit)
+        deadline = time.monotonic() + self._service.timeout
+        while before.is_up and not before.is_settled and time.monotonic() < deadline:
+            time.sleep(PAUSE)
+            before = self._systemd.unit(unit)
         if restarted:
             time.sleep(SETTLE)
         after = self._systemd.unit(unit)
         try:
-            if not after.is_active or after.main_pid != before.main_pid:
+            if not after.is_settled or after.main_pid != before.main_pid:
                 raise WgsdError(f"it did not stay up (it is {after.active})")
             self._service.answers()
         except WgsdError as exc:

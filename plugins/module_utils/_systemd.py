@@ -17,6 +17,8 @@ from .wgsd.errors import WgsdError
 #: Runs a command and returns its exit status, output and errors, as AnsibleModule.run_command.
 Run = t.Callable[[list[str]], tuple[int, str, str]]
 _JOURNAL_LINES = 20
+#: How timeout(1) ends when what it runs does not end in time.
+_TIMED_OUT = 124
 _PROPERTIES = (
     "ActiveState",
     "UnitFileState",
@@ -48,9 +50,14 @@ class UnitState:
     can_reload: bool = False
 
     @property
-    def is_active(self) -> bool:
-        """Whether it is up; one that reloads is."""
-        return self.active in ("active", "reloading")
+    def is_up(self) -> bool:
+        """Whether it does its work; one that reloads does."""
+        return self.is_settled or self.active == "reloading"
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it is up, and done with getting there."""
+        return self.active == "active"
 
 
 class Systemd:
@@ -85,6 +92,16 @@ class Systemd:
         """
         self._do(verb, unit, about=unit)
 
+    def reload(self, unit: str, timeout: float) -> None:
+        """Do ``systemctl reload unit``, but do not wait longer than *timeout* seconds for its end.
+
+        A daemon that says no more after its signal keeps some versions of systemd waiting forever.
+
+        Raises:
+            WgsdError: it failed; the message has the unit's last journal lines.
+        """
+        self._do("reload", unit, about=unit, timeout=timeout)
+
     def daemon_reload(self) -> None:
         """Make systemd read its unit files again.
 
@@ -99,9 +116,10 @@ class Systemd:
         code, output, _errors = self._run([*command, f"--lines={_JOURNAL_LINES}"])
         return output.strip() if code == 0 else ""
 
-    def _do(self, *arguments: str, about: str | None) -> str:
-        code, output, errors = self._run(["systemctl", *arguments])
-        if code == 0:
+    def _do(self, *arguments: str, about: str | None, timeout: float | None = None) -> str:
+        limit = [] if timeout is None else ["timeout", f"{timeout:g}"]
+        code, output, errors = self._run([*limit, "systemctl", *arguments])
+        if code == 0 or (limit and code == _TIMED_OUT):
             return output
         message = f"systemctl {' '.join(arguments)} failed: {(errors or output).strip()}"
         if about is None:

@@ -47,7 +47,7 @@ class Host:
         self.dies = False
         self.missing = ""
         self.can_reload = False
-        self.dies_of_reload = self.refuses_reload = False
+        self.dies_of_reload = self.refuses_reload = self.hangs_in_reload = False
         self.report: pathlib.Path | None = None
         self._load = load
 
@@ -62,6 +62,8 @@ class Host:
         if "--check" in command:
             return self._check(command)
         self.commands.append(text)
+        if command[0] == "timeout":
+            command = command[2:]
         if command[0] == "systemd-sysusers":
             self.has_group = True
         elif command[1] == "restart":
@@ -69,6 +71,9 @@ class Host:
             self._tell()
         elif command[1] == "reload":
             self.pid += self.dies_of_reload
+            if self.hangs_in_reload:
+                self.active = "reloading"
+                return 124, "", ""
             if not self.refuses_reload:
                 self._tell()
         elif command[1] == "stop":
@@ -264,7 +269,7 @@ def test_a_change_of_configuration_reloads_a_daemon_that_can(responder, host):
     predicted = responder(check_mode=True, rate_limit=10)
     assert predicted["steps"] == ["reload wgsd-responder.service"]
     assert responder(rate_limit=10) == predicted
-    assert host.commands == ["systemctl reload wgsd-responder.service"]
+    assert host.commands == ["timeout 0.2 systemctl reload wgsd-responder.service"]
     assert not responder(rate_limit=10)["changed"]
 
 
@@ -305,6 +310,18 @@ def test_a_reload_that_changes_nothing_is_an_error_and_is_tried_again(responder,
     host.refuses_reload = False
     assert responder(rate_limit=10)["steps"] == ["reload wgsd-responder.service"]
     assert responder(rate_limit=10)["steps"] == []
+
+
+def test_a_reload_without_an_end_is_an_error_until_something_new_ends_it(responder, host):
+    host.hangs_in_reload = True
+    with pytest.raises(WgsdError, match=r"has not reloaded within 0\.2 s[^$]*the last words"):
+        responder(rate_limit=10)
+    # Its new main process has read everything already, yet nobody can tell whether it serves.
+    host.report.write_text(json.dumps({"pid": host.pid, "started": time.time()}))
+    with pytest.raises(WgsdError, match="it is reloading"):
+        responder(rate_limit=10)
+    assert host.commands == []
+    assert responder(rate_limit=20)["steps"] == ["restart wgsd-responder.service"]
 
 
 def test_a_daemon_that_dies_of_its_reload_is_an_error_with_its_last_words(responder, host):
