@@ -294,7 +294,7 @@ class _Host:
             return None
         # The daemon that runs is the one to ask: an older one would die of the signal. One that
         # has not come to the end of a reload does not begin another.
-        can_reload = unit.can_reload and unit.is_settled and reported is not None
+        can_reload = unit.can_reload and unit.is_active and reported is not None
         return "reload" if can_reload else "restart"
 
     def _reported(self, unit: UnitState) -> float | None:
@@ -356,7 +356,7 @@ class _Host:
                 break
             reported = self._reported(now)
             # It settles when the new workers answer.
-            if now.is_settled and reported is not None and reported >= begun:
+            if now.is_active and reported is not None and reported >= begun:
                 return
             if time.monotonic() >= deadline:
                 problem = f"{unit} has not reloaded within {timeout:g} s: what ran before goes on"
@@ -371,14 +371,14 @@ class _Host:
         unit = self._service.unit
         before = self._systemd.unit(unit)
         deadline = time.monotonic() + self._service.timeout
-        while before.is_up and not before.is_settled and time.monotonic() < deadline:
+        while before.is_up and not before.is_active and time.monotonic() < deadline:
             time.sleep(PAUSE)
             before = self._systemd.unit(unit)
         if restarted:
             time.sleep(SETTLE)
         after = self._systemd.unit(unit)
         try:
-            if not after.is_settled or after.main_pid != before.main_pid:
+            if not after.is_active or after.main_pid != before.main_pid:
                 raise WgsdError(f"it did not stay up (it is {after.active})")
             self._service.answers()
         except WgsdError as exc:

@@ -52,10 +52,10 @@ class UnitState:
     @property
     def is_up(self) -> bool:
         """Whether it does its work; one that reloads does."""
-        return self.is_settled or self.active == "reloading"
+        return self.is_active or self.active == "reloading"
 
     @property
-    def is_settled(self) -> bool:
+    def is_active(self) -> bool:
         """Whether it is up, and done with getting there."""
         return self.active == "active"
 
