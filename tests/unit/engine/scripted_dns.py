@@ -25,10 +25,8 @@ class ScriptedServer:
 
     def __init__(self, script: Script) -> None:
         self._script = script
-        self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._udp.bind(("127.0.0.1", 0))
+        self._udp, self._tcp = _bound_pair()
         self.endpoint = Endpoint("127.0.0.1", self._udp.getsockname()[1])
-        self._tcp = socket.create_server(("127.0.0.1", self.endpoint.port))
         self._stop_r, self._stop_w = socket.socketpair()
         self._thread = threading.Thread(target=self._run)
         self.asked: list[str] = []
@@ -71,6 +69,17 @@ class ScriptedServer:
         query = dns.message.from_wire(wire)
         self.asked.append(query.question[0].to_text())
         return self._script(query, tcp)
+
+
+def _bound_pair() -> tuple[socket.socket, socket.socket]:
+    """UDP and TCP on one port; the one that the kernel picks for UDP may be taken for TCP."""
+    while True:
+        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        udp.bind(("127.0.0.1", 0))
+        try:
+            return udp, socket.create_server(udp.getsockname())
+        except OSError:
+            udp.close()
 
 
 def respond(

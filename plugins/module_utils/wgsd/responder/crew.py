@@ -129,6 +129,11 @@ class Crew:
         return complete and not any(member.is_behind for member in self._members)
 
     @property
+    def is_settled(self) -> bool:
+        """Whether, besides, no worker of before answers any more."""
+        return self.is_current and not self._relieved and not self._leaving
+
+    @property
     def pids(self) -> list[int]:
         """The workers' processes."""
         return [member.pid for member in self._members]

@@ -363,10 +363,12 @@ class Supervisor:
         now = self._monotonic()
         troubles = self._troubles()
         status = "; ".join(troubles) or "serving"
-        # Nothing is known before the watcher's first word.
-        can_tell = self._lookout.sightings and (troubles or self._crew.is_current)
+        # Nothing is known before the watcher's first word. After a reload the workers of before may
+        # still give the old answers.
+        can_tell = self._lookout.sightings and (troubles or self._crew.is_settled)
         if status != self._status and can_tell and not self._check:
             self._status = status
+            self._told_at = -REPORT_PERIOD
             systemd.notify("READY=1", f"STATUS={status}")
         watchdog = systemd.watchdog_period()
         period = min(REPORT_PERIOD, watchdog / 2) if watchdog else REPORT_PERIOD
