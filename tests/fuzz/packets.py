@@ -20,7 +20,7 @@ import dns.tsigkeyring
 HEADER_BYTES = 12
 #: Types that exist here, that exist elsewhere, that only a query or a message can have, and none.
 TYPES = (1, 2, 5, 6, 12, 16, 28, 33, 0, 15, 41, 43, 46, 48, 64, 65, 128, 249, 250, 251, 252, 255)
-ORDINARY = (1, 6, 12, 16, 28, 33)
+ORDINARY = (1, 6, 12, 12, 16, 28, 33, 33)
 CLASSES = (0, 3, 4, 254, 255, 0x8001, 0xFFFF)
 UDP_SIZES = (0, 1, 511, 512, 513, 700, 1231, 1232, 1233, 1400, 4096, 65535)
 #: EDNS options by code (the registry of RFC 6891): NSID, client subnet, expire, keepalive, padding,
@@ -65,19 +65,23 @@ class Packets:
         #: Server cookies seen in responses: those that the responder will take back.
         self._cookies: list[bytes] = []
         #: Good queries to ask again, which is what fills and uses caches.
-        self._recent: collections.deque[bytes] = collections.deque(maxlen=300)
+        self._recent: collections.deque[bytes] = collections.deque(maxlen=100)
         self._last = self.query()
 
     def packet(self) -> bytes:
-        """The next packet: two fifths of them good, a fifth without much sense."""
-        pick = self._random.random()
-        if pick < 0.2:
+        """The next packet: half of them good, a tenth without much sense."""
+        r = self._random
+        pick = r.random()
+        if pick < 0.3:
             packet = self.repeated()
         elif pick < 0.4:
-            packet = self.query()
+            packet = self.ordinary()
             self._recent.append(packet)
+        elif pick < 0.5:
+            packet = self.query()
         elif pick < 0.8:
-            packet = self.damaged(self.query())
+            # Damage to what is asked for often comes close to what a worker knows by heart.
+            packet = self.damaged(self.repeated() if r.random() < 0.5 else self.query())
         elif pick < 0.9:
             packet = self.spliced(self.query(), self._last)
         elif pick < 0.93:
@@ -91,13 +95,24 @@ class Packets:
         """A query of a while ago with another ID, and with its name in another case or not."""
         r = self._random
         if not self._recent:
-            return self.query()
+            return self.ordinary()
         query = r.choice(self._recent)
         ident = r.randbytes(2)
         if r.random() < 0.7:
             return ident + query[2:]
         end = query.index(0, HEADER_BYTES)
         return ident + query[2:HEADER_BYTES] + self._recased(query[HEADER_BYTES:end]) + query[end:]
+
+    def ordinary(self) -> bytes:
+        """A query as resolvers and stub resolvers send it."""
+        r = self._random
+        name = r.choice(self.names)
+        if r.random() < 0.3 and len(name) < 190:
+            name = self._label() + name
+        flags, rdtype = r.choice((0x0100, 0x0000, 0x0110)), r.choice(ORDINARY)
+        opt = r.choice((b"", b"\0\0\x29\x04\xd0\0\0\0\0\0\0", b"\0\0\x29\x10\0\0\0\x80\0\0\0"))
+        header = struct.pack("!HHHHHH", r.randrange(65536), flags, 1, 0, 0, bool(opt))
+        return header + name + struct.pack("!HH", rdtype, 1) + opt
 
     def query(self) -> bytes:
         """A message that is well formed, though it may ask for what nobody has."""
