@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import ipaddress
 import pathlib
 import socket
@@ -16,9 +17,9 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from wgsd.device import wire
-from wgsd.device.memory import PeerMemory
-from wgsd.device.netlink import attribute, nest
+from wgsd.device import userspace, wire
+from wgsd.device.memory import Counters, PeerMemory
+from wgsd.device.netlink import attribute, attributes, nest
 from wgsd.device.userspace import UserspaceBackend
 from wgsd.errors import DeviceError
 from wgsd.keys import PublicKey
@@ -161,16 +162,63 @@ def test_only_what_differs_is_parsed_and_only_the_last_read_is_kept() -> None:
         parsed.append(description)
         return Peer(PublicKey(description[:1] * 32), rx_bytes=description[1])
 
-    memory = PeerMemory(parse)
-    memory.peers([b"a\0", b"b\0", b"c\0"])
-    assert parsed == [b"a\0", b"b\0", b"c\0"]
-    memory.peers([b"c\0", b"a\1"])
-    assert parsed[3:] == [b"a\1"]
-    memory.peers([b"c\0", b"b\0"])
-    assert parsed[4:] == [b"b\0"]
+    memory = PeerMemory(parse, lambda _description, _earlier: None)
+
+    def read(*descriptions: bytes) -> list[bytes]:
+        parsed.clear()
+        memory.peers({description[:1] * 32: description for description in descriptions})
+        return parsed
+
+    assert read(b"a\0", b"b\0", b"c\0") == [b"a\0", b"b\0", b"c\0"]
+    assert read(b"c\0", b"a\1") == [b"a\1"]
+    assert read(b"c\0", b"b\0") == [b"b\0"]
+    unchanged = memory.peers({b"c" * 32: b"c\0", b"b" * 32: b"b\0"})
+    assert unchanged is memory.peers({b"b" * 32: b"b\0", b"c" * 32: b"c\0"})
+    assert read(b"c\0") == []
+    assert len(unchanged) == 2, "a snapshot that was handed out has changed"
     memory.forget()
-    memory.peers([b"c\0"])
-    assert parsed[5:] == [b"c\0"]
+    assert read(b"c\0") == [b"c\0"]
+
+
+FULL = Peer(KEYS[0], ENDPOINTS[1], tuple(BLOCKS), 1700000000.25, 148, 92, 25, bytes(range(32)))
+COUNTED = dataclasses.replace(FULL, last_handshake=1700000120.5, rx_bytes=2**40, tx_bytes=93)
+
+
+def description(peer: Peer) -> bytes:
+    """Return what a userspace device writes of *peer*."""
+    return text([peer]).partition(b"public_key=")[2].removesuffix(b"\nerrno=0\n\n")
+
+
+def entry(peer: Peer) -> bytes:
+    """Return what the kernel writes of *peer*."""
+    ((_kind, entries),) = attributes(dump([peer], len(BLOCKS))[-1])
+    ((_index, found),) = attributes(entries)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("write", "counters"), [(description, userspace.counters), (entry, wire.counters)]
+)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"public_key": KEYS[1]},
+        {"preshared_key": None},
+        {"persistent_keepalive": 26},
+        {"endpoint": ENDPOINTS[2]},
+        {"endpoint": None},
+        {"allowed_ips": BLOCKS[1:]},
+        {"allowed_ips": ()},
+    ],
+)
+def test_counters_are_told_apart_from_every_other_change(
+    write: t.Callable[[Peer], bytes],
+    counters: t.Callable[[bytes, bytes], Counters | None],
+    changes: dict[str, t.Any],
+) -> None:
+    assert counters(write(COUNTED), write(FULL)) == Counters(1700000120.5, 2**40, 93)
+    assert counters(write(dataclasses.replace(COUNTED, **changes)), write(FULL)) is None
+    assert counters(write(FULL)[:100], write(FULL)) is None
 
 
 @hypothesis.given(histories)
@@ -179,7 +227,7 @@ def test_a_userspace_device_is_read_as_if_for_the_first_time(history: list[list[
     before: t.Mapping[PublicKey, Peer] = {}
     for state in history:
         after = backend.told(text(state)).peers
-        assert list(after.values()) == state
+        assert after == {peer.public_key: peer for peer in state}
         check_kept(before, after)
         before = after
 
@@ -188,13 +236,13 @@ def test_a_userspace_device_is_read_as_if_for_the_first_time(history: list[list[
 def test_a_kernels_dump_is_read_as_if_for_the_first_time(
     history: list[list[Peer]], data: st.DataObject
 ) -> None:
-    memory = PeerMemory(wire.parse_peer)
+    memory = PeerMemory(wire.parse_peer, wire.counters)
     before: t.Mapping[PublicKey, Peer] = {}
     for state in history:
         # Where a peer is cut in two depends on what comes before it.
         room = data.draw(st.integers(1, 12))
         after = read_dump(dump(state, room), memory).peers
-        assert list(after.values()) == state
+        assert after == {peer.public_key: peer for peer in state}
         check_kept(before, after)
         before = after
 
@@ -228,9 +276,9 @@ def test_a_damaged_reply_means_the_same_with_and_without_memory(
 def test_a_damaged_dump_means_the_same_with_and_without_memory(
     history: list[tuple[list[Peer], list[tuple[int, int]]]],
 ) -> None:
-    memory = PeerMemory(wire.parse_peer)
+    memory = PeerMemory(wire.parse_peer, wire.counters)
     for state, changes in history:
         messages = [damaged(message, changes) for message in dump(state, 3)]
-        anew = PeerMemory(wire.parse_peer)
+        anew = PeerMemory(wire.parse_peer, wire.counters)
         fresh = outcome(lambda anew=anew, raw=messages: read_dump(raw, anew), ValueError)
         assert outcome(lambda raw=messages: read_dump(raw, memory), ValueError) == fresh

@@ -197,7 +197,7 @@ FULL_PEER = (
 
 
 def empty_snapshot() -> wire.Snapshot:
-    return wire.Snapshot("wg0", PeerMemory(wire.parse_peer))
+    return wire.Snapshot("wg0", PeerMemory(wire.parse_peer, wire.counters))
 
 
 def read(*messages: bytes) -> t.Mapping[PublicKey, Peer]:

@@ -38,7 +38,7 @@ class KernelBackend:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._memory = PeerMemory(wire.parse_peer)
+        self._memory = PeerMemory(wire.parse_peer, wire.counters)
         self._socket: netlink.GenericSocket | None = None
         try:
             socket.if_nametoindex(name)

@@ -9,6 +9,7 @@ The protocol is the one of https://www.wireguard.com/xplatform/.
 
 from __future__ import annotations
 
+import binascii
 import errno
 import hashlib
 import os
@@ -22,7 +23,7 @@ from ..errors import DeviceError, UsageError
 from ..keys import KEY_BYTES, PublicKey
 from ..model import Device, Endpoint, Peer, PeerChange
 from . import addresses, base, x25519
-from .memory import PeerMemory
+from .memory import Counters, PeerMemory
 
 SOCKET_FOLDER = pathlib.Path("/var/run/wireguard")
 #: Seconds that a device has for one whole operation; a loaded one was seen to take 3.5 s.
@@ -30,6 +31,12 @@ TIMEOUT = 10.0
 
 _RECEIVE_BYTES = 1 << 18
 _PEER_START = b"\npublic_key="
+_HEX_KEY = 2 * KEY_BYTES
+#: The lines that traffic changes, as wireguard-go orders them.
+_COUNTERS = re.compile(
+    rb"\nlast_handshake_time_sec=(\d+)\nlast_handshake_time_nsec=(\d+)"
+    rb"\ntx_bytes=(\d+)\nrx_bytes=(\d+)\n"
+)
 _ZONE = re.compile(rb"%([^]\n]*)\]")
 
 
@@ -51,7 +58,7 @@ class UserspaceBackend:
         self._timeout = timeout
         # The public key, found by a digest of the private key, which is not kept.
         self._known_key: tuple[bytes, PublicKey] | None = None
-        self._memory = PeerMemory(_parse_peer)
+        self._memory = PeerMemory(parse_peer, counters)
         self._connect().close()
 
     def read(self) -> Device:
@@ -123,7 +130,8 @@ class UserspaceBackend:
         Each line has its newline in front, so that a peer always starts in the same way.
         """
         deadline = time.monotonic() + self._timeout
-        reply = bytearray()
+        reply = bytearray(b"\n")
+        buffer = memoryview(bytearray(_RECEIVE_BYTES))
         with self._connect() as connection:
             try:
                 connection.sendall(request.encode("ascii"))
@@ -133,36 +141,36 @@ class UserspaceBackend:
                     if left <= 0:
                         raise TimeoutError
                     connection.settimeout(left)
-                    chunk = connection.recv(_RECEIVE_BYTES)
-                    if not chunk:
+                    size = connection.recv_into(buffer)
+                    if not size:
                         raise self._garbage("it ends in the middle")
-                    reply += chunk
+                    reply += buffer[:size]
             except (ConnectionResetError, BrokenPipeError):
                 raise base.no_device(self._name) from None
             except OSError as exc:
                 raise self._failure("gives no reply", exc) from None
-        # At least the two newlines are there; before them is the last line, maybe the only one.
-        body, _newline, last = b"\n".join((b"", reply[:-2])).rpartition(b"\n")
-        name, _equals, value = last.partition(b"=")
+        end = reply.rfind(b"\n", 0, -2)
+        name, _equals, value = reply[end + 1 : -2].partition(b"=")
         if name != b"errno" or not value.lstrip(b"-").isdigit():
             raise self._garbage("it has no errno= at its end")
         # The protocol has positive and wireguard-go negative numbers.
         code = abs(int(value))
         if code:
             raise _refusal(self._name, code)
-        return bytes(body)
+        return bytes(memoryview(reply)[:end])
 
     def _parse(self, reply: bytes) -> Device:
         if b"%" in reply:
             reply = _with_scope_ids(reply)
         head, *descriptions = reply.split(_PEER_START)
+        keys = [binascii.unhexlify(description[:_HEX_KEY]) for description in descriptions]
         top = dict(_fields(head))
         return Device(
             name=self._name,
             public_key=self._public_key(top),
             listen_port=int(top.get("listen_port", 0)),
             fwmark=int(top.get("fwmark", 0)),
-            peers=self._memory.peers(descriptions),
+            peers=self._memory.peers(dict(zip(keys, descriptions))),
         )
 
     def _public_key(self, top: t.Mapping[str, str]) -> PublicKey | None:
@@ -241,7 +249,7 @@ def _fields(lines: bytes) -> t.Iterator[tuple[str, str]]:
         yield name, value
 
 
-def _parse_peer(description: bytes) -> Peer:
+def parse_peer(description: bytes) -> Peer:
     """Make a peer of what follows `_PEER_START`: its key in hex, and its other lines."""
     key, newline, lines = description.partition(b"\n")
     allowed: list[str] = []
@@ -263,6 +271,20 @@ def _parse_peer(description: bytes) -> Peer:
         persistent_keepalive=int(fields.get("persistent_keepalive_interval", 0)),
         preshared_key=_secret(fields.get("preshared_key", "")),
     )
+
+
+def counters(description: bytes, earlier: bytes) -> Counters | None:
+    """Return the counters of *description* if it and *earlier* differ in nothing else."""
+    new, old = _COUNTERS.search(description), _COUNTERS.search(earlier)
+    if (
+        new is None
+        or old is None
+        or description[: new.start()] != earlier[: old.start()]
+        or description[new.end() :] != earlier[old.end() :]
+    ):
+        return None
+    seconds, nanoseconds, tx_bytes, rx_bytes = map(int, new.groups())
+    return Counters(seconds + nanoseconds / 1e9, rx_bytes, tx_bytes)
 
 
 def _secret(text: str) -> bytes | None:

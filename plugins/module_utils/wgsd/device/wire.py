@@ -18,7 +18,7 @@ from ..errors import UsageError
 from ..keys import KEY_BYTES, PublicKey
 from ..model import Device, Endpoint, Peer, PeerChange
 from . import addresses
-from .memory import PeerMemory
+from .memory import Counters, PeerMemory
 from .netlink import attribute, attributes, nest
 
 FAMILY = "wireguard"
@@ -62,6 +62,20 @@ _NO_KEY = bytes(KEY_BYTES)
 #: Where Linux puts an entry's key: it is the first attribute.
 _KEY_HEADER = attribute(_PEER_PUBLIC_KEY, _NO_KEY)[:-KEY_BYTES]
 _KEY_FIRST = slice(len(_KEY_HEADER), len(_KEY_HEADER) + KEY_BYTES)
+#: How an entry of a dump starts: public and preshared key and the header of the handshake, the
+#: handshake, keepalive and the header of the bytes sent, these, the bytes received.
+_START = struct.Struct("=76sqq12sQ4sQ")
+_START_HEADERS = tuple(
+    attribute(kind, bytes(size))[:4]
+    for kind, size in (
+        (_PEER_PUBLIC_KEY, KEY_BYTES),
+        (_PEER_PRESHARED_KEY, KEY_BYTES),
+        (_PEER_LAST_HANDSHAKE, _TIME.size),
+        (_PEER_KEEPALIVE, _U16.size),
+        (_PEER_TX_BYTES, _U64.size),
+        (_PEER_RX_BYTES, _U64.size),
+    )
+)
 #: Bytes of the headers of a request that are not its entries'.
 _ENVELOPE = 64
 #: Allowed IPs in one entry of a peer: even of IPv6 (40 bytes each), half of a request.
@@ -184,7 +198,7 @@ class Snapshot:
 
     Args:
         name: The device's name.
-        memory: Knows the peers of the last dump; made with `parse_peer`.
+        memory: Knows the peers of the last dump; made with `parse_peer` and `counters`.
     """
 
     def __init__(self, name: str, memory: PeerMemory) -> None:
@@ -243,7 +257,7 @@ class Snapshot:
             public_key=self._public_key,
             listen_port=self._listen_port,
             fwmark=self._fwmark,
-            peers=self._memory.peers(list(self._first.values())),
+            peers=self._memory.peers(self._first),
         )
 
 
@@ -276,6 +290,29 @@ def parse_peer(entries: bytes) -> Peer:
         )
     except (struct.error, UsageError) as exc:
         raise _bad_length(exc) from None
+
+
+def counters(entries: bytes, earlier: bytes) -> Counters | None:
+    """Return the counters of *entries* if they and *earlier* differ in nothing else.
+
+    Only for entries that start as Linux lays them out, on processors that read unaligned numbers.
+    """
+    if min(len(entries), len(earlier)) < _START.size:
+        return None
+    keys, seconds, nanoseconds, keepalive, tx_bytes, rx_header, rx_bytes = _START.unpack_from(
+        entries
+    )
+    headers = (keys[:4], keys[36:40], keys[72:], keepalive[:4], keepalive[8:], rx_header)
+    old_keys, _seconds, _nanoseconds, old_keepalive, _tx, old_rx_header, _rx = _START.unpack_from(
+        earlier
+    )
+    if (
+        headers != _START_HEADERS
+        or (keys, keepalive, rx_header) != (old_keys, old_keepalive, old_rx_header)
+        or entries[_START.size :] != earlier[_START.size :]
+    ):
+        return None
+    return Counters(seconds + nanoseconds / 1e9, rx_bytes, tx_bytes)
 
 
 def _bad_length(exc: Exception) -> ValueError:
