@@ -76,9 +76,7 @@ policy.add(policy.suffix(policy.STUB('{server}'), policy.todnames({{ '{zone}' }}
 """
 RESOLVED = """
 [Resolve]
-DNS={server}
 FallbackDNS=
-Domains=~{zone}
 MulticastDNS=no
 LLMNR=no
 """
@@ -271,12 +269,25 @@ def resolved_command(bed: Bed) -> list[str]:
         if "systemd-resolve:" not in before:
             path = bed.write(f"/run/{file}", before + line)
             bed.run("mount", "--bind", path, f"/etc/{file}")
-    settings = RESOLVED.format(server=SERVER, zone=ZONE)
-    bed.write("/run/systemd/resolved.conf.d/mesh.conf", settings)
+    bed.write("/run/systemd/resolved.conf.d/mesh.conf", RESOLVED)
+    return systemd_command("systemd/systemd-resolved")
+
+
+def systemd_command(program: str) -> list[str]:
+    """Return how a program of systemd-resolved's package, by the end of its path, is started."""
     folder = resolved_folder()
-    (program,) = folder.glob("**/systemd/systemd-resolved")
+    (path,) = folder.glob(f"**/{program}")
     (library,) = folder.glob("**/libsystemd-shared-*.so")
-    return ["env", f"LD_LIBRARY_PATH={library.parent}", str(program)]
+    return ["env", f"LD_LIBRARY_PATH={library.parent}", str(path)]
+
+
+def name_server_of_interface(bed: Bed) -> bool:
+    """Make the responder the interface's name server, for its zone alone; False: not yet."""
+    for setting in (["dns", INTERFACE, SERVER], ["domain", INTERFACE, f"~{ZONE}"]):
+        command = [*systemd_command("bin/resolvectl"), *setting]
+        if bed.peer.run(command, check=False, timeout=10).returncode:
+            return False
+    return True
 
 
 @pytest.fixture(scope="module")
@@ -295,6 +306,7 @@ def resolvers(bed: Bed, bus: None) -> t.Iterator[Bed]:
     with contextlib.ExitStack() as stack:
         for name, command in commands.items():
             stack.enter_context(bed.running(name, *command))
+        bed.wait("bus for systemd-resolved", lambda: name_server_of_interface(bed))
         for name, address in ADDRESSES.items():
             bed.wait(f"answer of {name}", lambda address=address: is_up(bed, address))
         yield bed
@@ -445,6 +457,14 @@ def test_the_steps_of_browsing_lead_from_the_domain_to_every_peer(bed: Bed) -> N
         target = srv.split()[3]
         assert dig(target, "A") + dig(target, "AAAA")
         assert txt.startswith('"txtvers=1"')
+
+
+def test_systemd_resolves_a_peer_as_the_service_that_it_is(resolvers: Bed) -> None:
+    command = [*systemd_command("bin/resolvectl"), "service", BOB.label, "_wireguard._udp", ZONE]
+    # It breaks lines where a terminal would end.
+    shown = "".join(resolvers.run(*command).split())
+    for found in (":41414", "198.51.100.2", "txtvers=1", f"pub={BOB.base64}", "name=bob"):
+        assert found in shown
 
 
 def test_avahi_browses_a_small_mesh_and_resolves_its_peers(bed: Bed, bus: None) -> None:
