@@ -182,7 +182,7 @@ class Worker:
         """
         local = listener.endpoint.address
         view = self._shelf.view(local, tcp=False)
-        answer_to, denials_below = view.answers.get, view.denials.get
+        answers_below = view.answers.get
         receive, send = listener.udp.recvfrom, listener.udp.sendto
         counts, turns, size = self._counts, range(BATCH), RECEIVE_BYTES
 
@@ -196,24 +196,24 @@ class Worker:
             try:
                 for _turn in turns:
                     query, source = receive(size)
-                    answer = answer_to(query[2:])
-                    if answer is not None:
-                        response, slot = answer
-                        send(query[:2] + response, source)
-                        sent = query
-                        counts[slot] += 1
-                        continue
-                    parent = 13 + query[12]
-                    denials = denials_below(query[parent:])
-                    if denials is not None:
-                        kept, responses = denials
-                        denial = responses.get(query[2:13])
-                        if denial is not None and query[13:parent].lower() not in kept:
-                            before, after, end, slot = denial
-                            send(query[:2] + before + query[12:end] + after, source)
+                    second = 13 + query[12]
+                    answers = answers_below(query[second:])
+                    if answers is not None:
+                        response_to, denials, slot, slot_denied = answers
+                        response = response_to(query[2:second])
+                        if response is not None:
+                            send(query[:2] + response, source)
                             sent = query
                             counts[slot] += 1
                             continue
+                        denial = denials.get(query[2:13])
+                        if denial is not None:
+                            before, after, kept = denial
+                            if query[13:second].lower() not in kept:
+                                send(query[:2] + before + query[12:second] + after, source)
+                                sent = query
+                                counts[slot_denied] += 1
+                                continue
                     respond(query, source)
                     sent = query
             except IndexError:

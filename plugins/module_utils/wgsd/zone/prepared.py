@@ -24,14 +24,14 @@ if t.TYPE_CHECKING:
     from .records import Labels
     from .version import Delta
 
-#: A response, and the slot that counts it.
-Answer = tuple[bytes, int]
-#: Of responses that deny a name: what comes before and after the question, where the question ends
-#: in the query (as the end of a slice), and the slot.
-Denial = tuple[bytes, bytes, t.Optional[int], int]
-#: The labels right below a parent that must not be denied, and how others are, by the bytes of
-#: the query between its ID and the first label.
-Denials = tuple[t.Container[bytes], dict[bytes, Denial]]
+#: Of a response that denies a name: what comes before the question's first label, what after it,
+#: and the first labels that must not be denied.
+Denial = tuple[bytes, bytes, t.Container[bytes]]
+#: For queries that are the same from their second label on:
+#: * returns the response, without its ID, by the query's bytes between the ID and the second label,
+#: * denials by those between the ID and the first label (so by its length as well),
+#: * the slots that count a response that is no denial, and one that is.
+Answers = tuple[t.Callable[[bytes], t.Optional[bytes]], dict[bytes, Denial], int, int]
 
 #: What people and programs ask for: A, NS, CNAME, SOA, PTR, MX, TXT, AAAA, SRV, NAPTR, DS, DNSKEY,
 #: SVCB, HTTPS, ANY, CAA.
@@ -56,7 +56,7 @@ _OPTS = frozenset(
 ) | {b""}
 _OPT_BYTES = 1 + TYPE_CLASS_TTL_LENGTH.size
 _AA, _TC = 0x04, 0x02
-_NXDOMAIN = 3
+_NOERROR, _NXDOMAIN = 0, 3
 
 #: Bytes of all answers together, about.
 ROOM = 16 << 20
@@ -66,24 +66,41 @@ VIEWS = 32
 _OVERHEAD = 350
 
 
+if t.TYPE_CHECKING:
+    #: A table of responses, and a key in it.
+    Place = tuple[dict[bytes, bytes], bytes]
+
+
+@dataclasses.dataclass
+class _Group:
+    """What answers are made of for queries that are the same from their second label on."""
+
+    slot: int
+    slot_denied: int
+    responses: dict[bytes, bytes] = dataclasses.field(default_factory=dict)
+    denials: dict[bytes, Denial] = dataclasses.field(default_factory=dict)
+
+    def answers(self) -> Answers:
+        return self.responses.get, self.denials, self.slot, self.slot_denied
+
+
 @dataclasses.dataclass
 class _Dependents:
-    """Keys of the answers of one zone, by what they depend on besides its addresses."""
+    """Where the answers of one zone are, by what they depend on besides its addresses."""
 
-    on_serial: list[bytes] = dataclasses.field(default_factory=list)
-    on_names: list[bytes] = dataclasses.field(default_factory=list)
-    on_instance: dict[PublicKey, list[bytes]] = dataclasses.field(default_factory=dict)
-    denials: list[bytes] = dataclasses.field(default_factory=list)
+    on_serial: list[Place] = dataclasses.field(default_factory=list)
+    on_names: list[Place] = dataclasses.field(default_factory=list)
+    on_instance: dict[PublicKey, list[Place]] = dataclasses.field(default_factory=dict)
+    denying: set[bytes] = dataclasses.field(default_factory=set)
 
 
 class View:
     """The answers to those who ask one address by one transport.
 
-    Who is in a hurry looks into the tables himself, and asks `find` if nothing is there.
+    Who is in a hurry looks into the table himself, and asks `find` if nothing is there.
 
     Attributes:
-        answers: By the query without its ID, in lower case; responses are without theirs, too.
-        denials: By the query from its second label on, in lower case.
+        answers: By the query from its second label on. All labels in here are in lower case.
         opened: The origins of the zones that may be asked. Only these are looked after.
         size: Bytes of all this, about.
     """
@@ -101,33 +118,33 @@ class View:
             zones: All that are served, by origin; None: nothing is known of it.
             slot: Returns what counts an answer, by the type asked for and the rcode.
         """
-        self.answers: dict[bytes, Answer] = {}
-        self.denials: dict[bytes, Denials] = {}
+        self.answers: dict[bytes, Answers] = {}
         self.opened = opened
         self.size = 0
         self._zones = zones
         self._tcp = tcp
         self._slot = slot
+        self._groups: dict[bytes, _Group] = {}
         self._dependents: dict[Labels, _Dependents] = {}
 
-    def find(self, query: bytes) -> Answer | None:
-        """Return the response to a query in whatever case; None if it is not known."""
+    def find(self, query: bytes) -> tuple[bytes, int] | None:
+        """Return the response to a query in whatever case, and its slot; None if not known."""
         if len(query) <= HEADER.size:
             return None
-        asked = _end_of_name(query)
-        low = query[2:asked].lower() + query[asked:]
-        answer = self.answers.get(low)
-        if answer is not None:
-            response, slot = answer
-            end = asked + TYPE_CLASS.size
-            return query[:2] + response[:10] + query[12:end] + response[end - 2 :], slot
-        parent = 11 + low[10]
-        denials = self.denials.get(low[parent:])
-        denial = denials[1].get(low[:11]) if denials else None
-        if denials is None or denial is None or low[11:parent] in denials[0]:
+        low, second, end = _lowered(query)
+        answers = self.answers.get(low[second:])
+        if answers is None:
             return None
-        before, after, stop, slot = denial
-        return query[:2] + before + query[12:stop] + after, slot
+        response_to, denials, slot, slot_denied = answers
+        question = query[HEADER.size : end + 2]
+        response = response_to(low[:second])
+        if response is not None:
+            return query[:2] + response[:10] + question + response[end:], slot
+        denial = denials.get(low[:11])
+        if denial is None or low[11:second] in denial[2]:
+            return None
+        before, after, _kept = denial
+        return query[:2] + before + question + after[end - second :], slot_denied
 
     def learn(self, query: bytes, response: bytes) -> None:
         """Keep what the complete path has answered, if more queries of the kind are to come.
@@ -136,44 +153,45 @@ class View:
             query: `find` did not know it.
             response: To someone who may ask all zones in `opened`.
         """
-        if query[2:12] not in _HEADERS:
-            return
-        asked = _end_of_name(query)
-        end = asked + TYPE_CLASS.size
-        if query[asked:end] not in _TYPE_CLASSES or query[end:] not in _OPTS:
-            return
+        labels = _ordinary_name(query)
         # Errors do not come from the zone. What is truncated is rare, and counted as such.
-        if not response[2] & _AA or (response[2] & _TC and not self._tcp):
-            return
-        labels = _labels(query[12:asked].lower())
-        if labels is None:
+        if not labels or not response[2] & _AA or (response[2] & _TC and not self._tcp):
             return
         origin = next((labels[i:] for i in range(len(labels)) if labels[i:] in self._zones), ())
         zone = self._zones.get(origin)
         if zone is None or origin not in self.opened:
             return
         dependents = self._dependents.setdefault(origin, _Dependents())
-        rdtype = TYPE_CLASS.unpack_from(query, asked)[0]
-        rcode = response[3] & 0xF
-        slot = self._slot(rdtype, rcode)
-        low = query[2:asked].lower() + query[asked:]
-        if rcode == _NXDOMAIN:
-            kept = self._labels_kept(zone, labels[1:])
-            if kept is not None and labels[0] not in kept:
-                stop = end - len(query) or None
-                denial = (response[2:12], response[end:], stop, slot)
-                self._put_denial(low, kept, denial, dependents)
+        low, second, end = _lowered(query)
+        head, tail = response[2:12], response[end + 2 :]
+        rdtype = TYPE_CLASS.unpack_from(low, end - TYPE_CLASS.size)[0]
+        rest = low[second:]
+        group = self._groups.get(rest)
+        if group is None:
+            group = _Group(self._slot(rdtype, _NOERROR), self._slot(rdtype, _NXDOMAIN))
+            self._groups[rest] = group
+            self.answers[rest] = group.answers()
+            self.size += _cost(rest, b"")
+        if response[3] & 0xF != _NXDOMAIN:
+            key = low[:second]
+            group.responses[key] = head + low[10:end] + tail
+            self.size += _cost(key, group.responses[key])
+            instance = zone.instance_of(labels)
+            authorities, additionals = struct.unpack_from("!2H", response, 8)
+            if instance is not None and not authorities:
+                places = dependents.on_instance.setdefault(instance, [])
+            elif rdtype == PTR and not authorities and additionals == query[11]:
+                places = dependents.on_names
+            else:
+                places = dependents.on_serial
+            places.append((group.responses, key))
             return
-        self.answers[low] = response[2:12] + low[10 : end - 2] + response[end:], slot
-        self.size += _cost(low, response)
-        authorities, additionals = struct.unpack_from("!2H", response, 8)
-        instance = zone.instance_of(labels)
-        if instance is not None and not authorities:
-            dependents.on_instance.setdefault(instance, []).append(low)
-        elif rdtype == PTR and not authorities and additionals == query[11]:
-            dependents.on_names.append(low)
-        else:
-            dependents.on_serial.append(low)
+        kept = self._labels_kept(zone, labels)
+        if kept is not None and labels[0] not in kept:
+            after = low[second:end] + tail
+            group.denials[low[:11]] = head, after, kept
+            self.size += _cost(rest, after)
+            dependents.denying.add(rest)
 
     def forget(self, origin: Labels, before: Zone | None, delta: Delta) -> None:
         """Drop what may be another answer after the step of a zone."""
@@ -184,46 +202,36 @@ class View:
         dependents = self._dependents.get(origin)
         if dependents is None:
             return
-        for key in dependents.denials:
-            responses = self.denials.pop(key)[1]
-            self.size -= sum(_cost(key, denial[1]) for denial in responses.values())
-        dependents.denials.clear()
+        for rest in dependents.denying:
+            denials = self._groups[rest].denials
+            self.size -= sum(_cost(rest, denial[1]) for denial in denials.values())
+            denials.clear()
+        dependents.denying.clear()
         self._drop(dependents.on_serial)
-        dependents.on_serial.clear()
         if not zone.lists_the_same(before):
             self._drop(dependents.on_names)
-            dependents.on_names.clear()
         for instance in delta.changed:
-            self._drop(dependents.on_instance.pop(instance.public_key, ()))
+            self._drop(dependents.on_instance.pop(instance.public_key, []))
         for public_key in delta.removed:
-            self._drop(dependents.on_instance.pop(public_key, ()))
+            self._drop(dependents.on_instance.pop(public_key, []))
 
     def clear(self) -> None:
         """Drop all answers."""
         self.answers.clear()
-        self.denials.clear()
+        self._groups.clear()
         self._dependents.clear()
         self.size = 0
 
-    def _drop(self, keys: t.Iterable[bytes]) -> None:
-        for key in keys:
-            self.size -= _cost(key, self.answers.pop(key)[0])
+    def _drop(self, places: list[Place]) -> None:
+        for responses, key in places:
+            self.size -= _cost(key, responses.pop(key))
+        places.clear()
 
-    def _put_denial(
-        self, low: bytes, kept: t.Container[bytes], denial: Denial, dependents: _Dependents
-    ) -> None:
-        key = low[11 + low[10] :]
-        if key not in self.denials:
-            self.denials[key] = kept, {}
-            dependents.denials.append(key)
-        self.denials[key][1][low[:11]] = denial
-        self.size += _cost(key, denial[1])
-
-    def _labels_kept(self, zone: Zone, parent: Labels) -> t.Container[bytes] | None:
-        """Return the labels below *parent* that must not be denied; None if they are not known."""
-        if any(origin[1:] == parent for origin in self._zones):
+    def _labels_kept(self, zone: Zone, labels: Labels) -> t.Container[bytes] | None:
+        """Return what beside a name must not be denied like it; None if that is not known."""
+        if any(origin[1:] == labels[1:] for origin in self._zones):
             return None
-        return zone.labels_below(parent)
+        return zone.labels_below(labels[1:], len(labels[0]))
 
 
 class Shelf:
@@ -291,6 +299,28 @@ def _cost(key: bytes, value: bytes) -> int:
 def _end_of_name(query: bytes) -> int:
     """Return where the name of an ordinary query ends."""
     return len(query) - TYPE_CLASS.size - (_OPT_BYTES if query[11] else 0)
+
+
+def _lowered(query: bytes) -> tuple[bytes, int, int]:
+    """Return an ordinary query in lower case, without its ID, and where in that are its parts.
+
+    Returns:
+        The bytes, where the second label starts, and where the question ends.
+    """
+    asked = _end_of_name(query)
+    low = query[2:asked].lower() + query[asked:]
+    return low, 11 + low[10], asked + TYPE_CLASS.size - 2
+
+
+def _ordinary_name(query: bytes) -> Labels | None:
+    """Return the name that is asked for, in lower case; None if the query is not ordinary."""
+    if query[2:12] not in _HEADERS:
+        return None
+    asked = _end_of_name(query)
+    end = asked + TYPE_CLASS.size
+    if query[asked:end] not in _TYPE_CLASSES or query[end:] not in _OPTS:
+        return None
+    return _labels(query[HEADER.size : asked].lower())
 
 
 def _labels(name: bytes) -> Labels | None:

@@ -125,8 +125,8 @@ class Zone:
         label = self._peers.padded(labels[0]) or self._peers.friendly.get(labels[0])
         return self._peers.instances[label].public_key if label else None
 
-    def labels_below(self, parent: Labels) -> t.Container[bytes] | None:
-        """Return the first labels of all names right below *parent*, in lower case.
+    def labels_below(self, parent: Labels, length: int) -> t.Container[bytes] | None:
+        """Return the first labels of that length of all names right below *parent*, in lower case.
 
         Names that the SOA mentions are among them, whether they exist or not.
 
@@ -134,7 +134,7 @@ class Zone:
             None for a parent that does not exist, or has records of one peer and nothing below.
         """
         if parent == self._frame.service:
-            return self._peers.labels
+            return self._peers.labels.get(length, ())
         return self._frame.below.get(parent)
 
     def lists_the_same(self, other: Zone) -> bool:
@@ -206,19 +206,19 @@ class _Peers:
     Attributes:
         instances: By padded label, and sorted by it.
         friendly: Padded labels by friendly name.
-        labels: All these names and the labels without padding. The same object from version to
-            version, as long as it has the same names in it.
+        labels: All these names and the labels without padding, by their length. The same object
+            from version to version, as long as it has the same names in it.
     """
 
     def __init__(
         self,
         instances: t.Mapping[bytes, Instance] | None = None,
         friendly: t.Mapping[bytes, bytes] | None = None,
-        labels: t.AbstractSet[bytes] = frozenset(),
+        labels: t.Mapping[int, t.AbstractSet[bytes]] | None = None,
     ) -> None:
         self.instances = instances or {}
         self.friendly = friendly or {}
-        self.labels = labels
+        self.labels = labels or {}
 
     def padded(self, label: bytes) -> bytes | None:
         """Return the padded form of the label of an instance, None if there is none of it."""
@@ -247,19 +247,20 @@ class _Peers:
         for label, new in changed.items():
             if new.name:
                 friendly[new.name.encode()] = label
-        touched = {
+        names = [
             one.name.encode() for one in (*before.values(), *delta.changed) if one and one.name
-        }
-        touched.update(before, (label[:UNPADDED_LABEL_LENGTH] for label in before))
-        labels = set(self.labels)
+        ]
+        touched = {*names, *before, *(label[:UNPADDED_LABEL_LENGTH] for label in before)}
+        lengths = {len(label) for label in touched}
+        copied = {length: set(self.labels.get(length, ())) for length in lengths}
         # Most of it is sorted already, so that this is quick.
         ordered = {label: instances[label] for label in sorted(instances)}
-        after = _Peers(ordered, friendly, labels)
+        after = _Peers(ordered, friendly, {**self.labels, **copied})
         for label in touched:
             if label in friendly or after.padded(label):
-                labels.add(label)
+                copied[len(label)].add(label)
             else:
-                labels.discard(label)
+                copied[len(label)].discard(label)
         return after
 
 
