@@ -191,8 +191,11 @@ class Bench:
                 cold = self._load(device, traffic.every_peer, seconds=None, rounds=1)
                 self._keep("cold", peers, cold.rate)
             for kind, queries in kinds.items():
+                if kind == "mixed":
+                    self._load(device, queries, kind, seconds=None, rounds=1)
                 self._one_server(kind, worker.pid, device, queries)
             if device is many:
+                self._load(device, traffic.every_peer, seconds=None, rounds=1, edns=True)
                 load = self._load(device, traffic.srv, "srv", edns=True)
                 self._keep("edns", peers, load.rate)
         with rivals.echo(self._registry, device.address, 1, worker, self._serving) as pid:
@@ -338,8 +341,11 @@ class Bench:
                     self._keep(f"dump {kind}", peers, cpu * 1e3)
 
     def _warm_up(self, device: Device) -> None:
-        """Let each peer be asked for once: the first answer is made, the others are at hand."""
-        self._load(device, self._traffic[len(device.keys)].every_peer, seconds=None, rounds=2)
+        """Let each worker be asked for nearly every peer: only a first answer has to be made.
+
+        Chance says which worker gets a query: of two, one in 256 names is new to each after that.
+        """
+        self._load(device, self._traffic[len(device.keys)].every_peer, seconds=None, rounds=8)
 
     def _load(
         self, device: Device, queries: pathlib.Path, kind: str = "", **options: t.Any

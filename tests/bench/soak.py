@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import itertools
 import os
 import pathlib
 import random
@@ -36,6 +35,7 @@ PREFIX = "wgbs"
 PEERS = 10_000
 MINUTES = float(os.environ.get("WGSD_SOAK_MINUTES", "30"))
 STORM = 0.6
+QUIET = "nothing"
 #: Queries a second of dnsperf, of the prober and over TCP; packets of nonsense a second.
 FLOOD, PROBES, TCP, NONSENSE = 4_000, 500, 10, 200
 #: Seconds between deaths of workers and of watchers, restarts of the device, and reloads.
@@ -63,12 +63,25 @@ def run() -> dict[str, t.Any]:
     report = soak.report()
     width = max(map(len, report))
     for name, value in report.items():
+        if isinstance(value, dict):
+            lines = [f"{key}: {one}" for key, one in value.items()]
+        else:
+            lines = [str(value)]
         if name != "faults":
-            print(f"{name.ljust(width)}  {value}")
+            for number, line in enumerate(lines):
+                print(f"{('' if number else name).ljust(width)}  {line}")
     for fault in report["faults"]:
         print(f"FAULT: {fault}")
     print("soak: failed" if report["faults"] else "soak: good")
     return report
+
+
+class Event(t.NamedTuple):
+    """Something that was done to the responder or its device, in nanoseconds since the epoch."""
+
+    name: str
+    begin: int
+    end: int
 
 
 class Soak:
@@ -80,9 +93,10 @@ class Soak:
         self._device = registry.device(PEERS)
         self._truth = Truth(self._device.ports)
         self._random = random.Random()
-        self._kills: dict[str, list[int]] = {name: [] for name in PERIODS}
-        self._ages: dict[str, list[int]] = {"ordinary": [], "around a death": []}
-        self._took: list[int] = []
+        self._events: list[Event] = []
+        #: By what had been done last, or `QUIET`.
+        self._ages: dict[str, list[int]] = {name: [] for name in (*PERIODS, QUIET)}
+        self._took: dict[str, list[int]] = {name: [] for name in (*PERIODS, QUIET)}
         self._lost: list[int] = []
         self._wrong: list[tuple[Sample, int | None]] = []
         #: Seconds since the start, and bytes.
@@ -155,23 +169,22 @@ class Soak:
 
     def _storm(self, due: dict[str, float], elapsed: float) -> None:
         """Do what is due, if what was done before is over."""
-        last = max([0, *itertools.chain(*self._kills.values())])
+        last = self._events[-1].end if self._events else 0
         if time.time_ns() - last < CALM * 1e9 or not self._responder.is_settled():
             return
-        for name in sorted(due, key=due.__getitem__):
-            if due[name] > elapsed:
-                return
-            due[name] = elapsed + self._periods[name]
-            self._kills[name].append(time.time_ns())
-            if name == "device":
-                self._truth.absent(self._device.restart())
-                self._kills[name][-1] = time.time_ns()
-            elif name == "reload":
-                self._responder.reload()
-            else:
-                victims = self._responder.named(WORKER if name == "worker" else WATCHER)
-                os.kill(self._random.choice(victims).pid, signal.SIGKILL)
+        name = min(due, key=due.__getitem__)
+        if due[name] > elapsed:
             return
+        due[name] = elapsed + self._periods[name]
+        begin = time.time_ns()
+        if name == "device":
+            self._truth.absent(self._device.restart())
+        elif name == "reload":
+            self._responder.reload()
+        else:
+            victims = self._responder.named(WORKER if name == "worker" else WATCHER)
+            os.kill(self._random.choice(victims).pid, signal.SIGKILL)
+        self._events.append(Event(name, begin, time.time_ns()))
 
     def _follow(self, answers: t.BinaryIO) -> None:
         """Judge what the prober has found since the last time."""
@@ -185,21 +198,35 @@ class Soak:
             if sample.rcode == LOST:
                 self._lost.append(sample.sent)
                 continue
-            self._took.append(sample.took)
+            event = self._event_before(sample.sent + sample.took)
+            self._took[event].append(sample.took)
             age = self._truth.age(sample)
-            kind = "around a death" if self._is_disturbed(sample.sent) else "ordinary"
-            bound = FRESH if kind == "ordinary" else FRESH_IN_STORM
+            # A worker's death delays no news.
+            bound = FRESH if event in (QUIET, "worker") else FRESH_IN_STORM
             if age is None or age > bound:
                 self._wrong.append((sample, age))
             else:
-                self._ages[kind].append(age)
+                self._ages[event].append(age)
 
-    def _is_disturbed(self, moment: int) -> bool:
+    def _event_before(self, moment: int) -> str:
+        """Return what was done last before a moment, of what it may still feel."""
+        for event in reversed(self._events):
+            if event.begin <= moment:
+                # What takes longer to recover from counts, also if a worker has died since.
+                if moment > event.end + FRESH_IN_STORM:
+                    break
+                if event.name != "worker" or not self._is_recovering(moment):
+                    return event.name
+        return QUIET
+
+    def _is_recovering(self, moment: int) -> bool:
         return any(
-            0 <= moment - when < FRESH_IN_STORM
-            for name in ("watcher", "device", "reload")
-            for when in self._kills[name]
+            event.name != "worker" and event.begin <= moment <= event.end + FRESH_IN_STORM
+            for event in self._events
         )
+
+    def _times(self, name: str) -> list[int]:
+        return [event.end for event in self._events if event.name == name]
 
     def _weigh(self, elapsed: float) -> None:
         if not self._memory or elapsed - self._memory[-1][0] >= _SAMPLE_MEMORY:
@@ -210,15 +237,15 @@ class Soak:
         flood, told = self._flood, self._told
         lost = flood.lost + len(self._lost)
         kernel = {name: self._after[name] - self._before[name] for name in self._after}
-        in_hands = len(self._kills["worker"])
+        in_hands = len(self._times("worker"))
         dropped = sum(kernel.values())
-        took = sorted(self._took)
+        answered = sum(map(len, self._took.values()))
         faults = list(self._faults(lost, dropped, in_hands))
         return {
             "seconds": round(self._seconds),
-            "queries sent": flood.sent + len(took) + len(self._lost) + self._tcp.asked,
+            "queries sent": flood.sent + answered + len(self._lost) + self._tcp.asked,
             "  by dnsperf, answered": f"{flood.completed} of {flood.sent}: {dict(flood.rcodes)}",
-            "  by the prober, answered": f"{len(took)} of {len(took) + len(self._lost)}",
+            "  by the prober, answered": f"{answered} of {answered + len(self._lost)}",
             "  over TCP": f"{self._tcp.asked}, {len(self._tcp.broken)} connections broken,"
             f" {len(self._tcp.wrong)} answers without a port",
             "packets of nonsense": self._babbler.sent,
@@ -227,18 +254,18 @@ class Soak:
             "  dropped at the socket, as the responder says": told["socket_drops"],
             "  in the hands of killed workers, at most": in_hands,
             "wrong answers": len(self._wrong),
-            "age of answers": {
-                kind: f"max {max(ages, default=0) / 1e6:.0f} ms of {len(ages)}"
-                for kind, ages in self._ages.items()
+            "age of what was answered, at most, after": {
+                name: f"{max(ages) / 1e6:.0f} ms" for name, ages in self._ages.items() if ages
             },
-            "time of an answer": f"p50 {took[len(took) // 2] / 1e6:.2f} ms,"
-            f" p99 {took[int(len(took) * 0.99)] / 1e6:.2f} ms, max {took[-1] / 1e6:.0f} ms",
+            "time of an answer after": {
+                name: _centiles(took) for name, took in self._took.items() if took
+            },
             "workers killed, replaced": f"{in_hands}, {told['worker_restarts']}",
             "watchers killed, replaced": (
-                f"{len(self._kills['watcher'])}, {told['watcher_restarts']}"
+                f"{len(self._times('watcher'))}, {told['watcher_restarts']}"
             ),
-            "reloads asked for, done": f"{len(self._kills['reload'])}, {told['reloads']}",
-            "restarts of the device": len(self._kills["device"]),
+            "reloads asked for, done": f"{len(self._times('reload'))}, {told['reloads']}",
+            "restarts of the device": len(self._times("device")),
             "memory (PSS), MB": {
                 part: f"{early / 1e6:.1f} at first, {late / 1e6:.1f} at last"
                 for part, (early, late) in self._growth().items()
@@ -270,7 +297,7 @@ class Soak:
         broken = [when for when in tcp.broken if not self._was_killed_at(when)]
         if broken:
             yield f"{len(broken)} TCP connections were broken without a worker's death"
-        wrong = [when for when in tcp.wrong if not self._is_disturbed(when)]
+        wrong = [when for when in tcp.wrong if self._event_before(when) != "device"]
         if wrong:
             yield f"{len(wrong)} answers over TCP had no port"
         for kind, counted in (
@@ -278,15 +305,18 @@ class Soak:
             ("watcher", told["watcher_restarts"]),
             ("reload", told["reloads"]),
         ):
-            if counted != len(self._kills[kind]):
-                yield f"{kind}: {len(self._kills[kind])} times by us, {counted} times counted"
+            done = len(self._times(kind))
+            if counted != done:
+                yield f"{kind}: {done} times by us, {counted} times counted"
         for part, (early, late) in self._growth().items():
+            if part == "storm" and self._seconds < SHORT:
+                continue  # What was started a moment ago has not seen everything yet.
             if late - early > max(FLAT_BYTES, FLAT_PART * early):
                 yield f"memory grew in the {part}: {early / 1e6:.1f} -> {late / 1e6:.1f} MB"
 
     def _was_killed_at(self, moment: int) -> bool:
         """Whether a worker was killed within a second before or after a moment."""
-        return any(abs(moment - when) < 1e9 for when in self._kills["worker"])
+        return any(abs(moment - when) < 1e9 for when in self._times("worker"))
 
     def _growth(self) -> dict[str, tuple[float, float]]:
         """Return the median memory of each part: after its first third, and at its end."""
@@ -302,6 +332,12 @@ class Soak:
             )
             found[part] = (early, late)
         return found
+
+
+def _centiles(took: t.Sequence[int]) -> str:
+    ordered = sorted(took)
+    p50, p99, last = (ordered[int((len(ordered) - 1) * part)] / 1e6 for part in (0.5, 0.99, 1))
+    return f"p50 {p50:.2f} ms, p99 {p99:.2f} ms, max {last:.0f} ms"
 
 
 def _cpus() -> t.Collection[int]:
