@@ -40,7 +40,7 @@ HANDSHAKE_LIMIT = 1.0
 HANDSHAKES = 3
 #: Peers of 10,000 that change between two reads: each sends a keepalive every 25 s.
 CHANGED = 400
-ROUNDS = 5
+ROUNDS = 3
 
 
 @pytest.fixture(autouse=True)
@@ -433,7 +433,9 @@ def test_a_read_of_ten_thousand_peers_costs_at_most_twice_what_the_wg_tool_takes
         chosen = range(number * CHANGED, (number + 1) * CHANGED)
         send_packets(f"10.{i >> 8}.{i & 255}.1" for i in chosen)
         last = str(peers[chosen[-1]].public_key)
-        devices.wait_until(lambda key=last: wg.show("transfer")[key] != "0\t0", "an initiation")
+        devices.wait_until(
+            lambda key=last: wg.show("transfer")[key] != "0\t0", "an initiation", 60.0
+        )
         reads.append(seconds_of(backend.read))
         after = backend.read().peers
         assert len(after) == len(peers)
@@ -443,7 +445,8 @@ def test_a_read_of_ten_thousand_peers_costs_at_most_twice_what_the_wg_tool_takes
     with capsys.disabled():
         print(
             f"\n{devices.KIND}, {len(peers)} peers, processor time: read {ours * 1000:.0f} ms"
-            f" (the first {cold * 1000:.0f} ms), wg show dump {theirs * 1000:.0f} ms"
+            f" (the first {cold * 1000:.0f} ms), wg show dump {theirs * 1000:.0f} ms;"
+            f" {ours:.1%} of a core at one read a second"
         )
     assert ours <= 2 * theirs
 
@@ -532,7 +535,8 @@ def test_traffic_makes_a_new_peer_without_parsing_what_it_does_not_change(
         devices.wait_until(lambda: only_peer(backend).tx_bytes > before.tx_bytes, "traffic")
         after = only_peer(backend)
         with open_device(wg.name) as other:
-            assert other.read().peers[key] == only_peer(backend)
+            # An answer to the packet may come between the two reads.
+            devices.wait_until(lambda: other.read().peers[key] == only_peer(backend), "equality")
     assert len(parsed) == 1, "only the second backend had to"
     assert after.endpoint == there
     assert after.endpoint is before.endpoint

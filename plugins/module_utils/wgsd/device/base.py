@@ -19,11 +19,14 @@ class Backend(t.Protocol):
     kind: str
 
     def read(self) -> Device:
-        """Take a snapshot.
+        """Take a snapshot; cheap if few peers changed since the last one.
+
+        A peer that is as it was in the last snapshot is the very same object, and so are the
+        endpoint and the allowed IPs of one that is not, if they are equal.
 
         Raises:
             NoDeviceError: the device is gone.
-            DeviceError: it cannot be read (rights, protocol).
+            DeviceError: it cannot be read (rights, protocol, no answer for 10 s).
         """
 
     def apply(self, changes: t.Sequence[PeerChange]) -> None:
@@ -52,7 +55,7 @@ class Backend(t.Protocol):
         """
 
     def close(self) -> None:
-        """Free the sockets."""
+        """Free the sockets, and forget what was read: the device's preshared keys are in it."""
 
     def __enter__(self) -> Backend: ...
 

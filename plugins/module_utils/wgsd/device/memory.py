@@ -71,6 +71,7 @@ class PeerMemory:
         self._peers = {}
 
     def _peer(self, key: bytes, description: bytes) -> Peer:
+        # A public key is equal to its bytes.
         earlier = self._peers.get(t.cast(PublicKey, key))
         if earlier is None:
             return self._parse(description)
