@@ -155,7 +155,7 @@ class Watcher:
         return self._backend
 
     def _compare(self, device: Device) -> list[Delta]:
-        # Most reads find nothing new. An unchanged peer is the very same object as before.
+        # Most reads find nothing new: an unchanged peer is the very same object as before.
         whole = (device.public_key, device.listen_port, self.addresses)
         before, self._seen = self._seen, (whole, device.peers)
         if before is None or before[0] != whole:
@@ -165,8 +165,10 @@ class Watcher:
                 )
             )
         old = before[1]
+        if old is device.peers:
+            return []
         touched = [p for key, p in device.peers.items() if not _serves_as(old.get(key), p)]
-        gone = [key for key in old if key not in device.peers] if self._lost(old, device) else []
+        gone = [key for key in old if key not in device.peers]
         if not touched and not gone:
             return []
 
@@ -179,10 +181,6 @@ class Watcher:
             return version.delta_by(number, changes)
 
         return self._steps(step)
-
-    @staticmethod
-    def _lost(old: t.Mapping[PublicKey, Peer], device: Device) -> bool:
-        return old.keys() != device.peers.keys()
 
     def _steps(self, step: t.Callable[[ZoneSettings, Version, int], Delta | None]) -> list[Delta]:
         deltas = []
