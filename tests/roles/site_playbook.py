@@ -52,14 +52,20 @@ class Site:
     def __init__(self, lab: SystemdLab) -> None:
         self.lab = lab
 
-    def run(self, *arguments: str) -> Run:
-        """Run the playbook as a user does."""
+    def run(self, *arguments: str, collections: Path | None = None) -> Run:
+        """Run the playbook as a user does.
+
+        :param collections: where the collection lies; by default this checkout is it
+        """
+        environment = {**os.environ, "ANSIBLE_NOCOLOR": "1"}
+        if collections:
+            environment["ANSIBLE_COLLECTIONS_PATH"] = str(collections)
         command = [str(Path(sys.executable).with_name("ansible-playbook"))]
         command += ["--inventory", str(self.lab.inventory), "--diff", *arguments, "wgsd.mesh.site"]
         result = subprocess.run(
             command,
             cwd=PROJECT,
-            env={**os.environ, "ANSIBLE_NOCOLOR": "1"},
+            env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -68,10 +74,11 @@ class Site:
         )
         return Run(result.returncode, result.stdout)
 
-    def build(self) -> None:
+    def build(self, *arguments: str, collections: Path | None = None) -> Run:
         """Run the playbook to the end."""
-        run = self.run()
+        run = self.run(*arguments, collections=collections)
         assert run.status == 0, run.output
+        return run
 
     def state(self) -> dict[str, list[str]]:
         """Return what the roles write and set, as lines of text, of all hosts that are on."""
