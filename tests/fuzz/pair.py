@@ -271,9 +271,10 @@ class Pair:
 
 
 def _content(randomness: random.Random) -> Content:
-    """Nobody, few, more than a datagram can list, and now and then more than TCP can."""
-    number = randomness.choice((0, 1, 3, 3, 5, 30, 30, 60, 60, 1000))
-    instances = [_instance(randomness, most=max(60, number)) for _time in range(number)]
+    """Nobody, few, about as many as a datagram can list, more, and more than TCP can list."""
+    r = randomness
+    number = r.choice((0, 1, 3, *[r.randrange(4, 9)] * 3, *[r.randrange(13, 19)] * 3, 60, 1000))
+    instances = [_instance(r, most=max(60, number)) for _time in range(number)]
     return Content((LOCAL,), {instance.public_key: instance for instance in instances})
 
 

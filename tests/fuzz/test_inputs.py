@@ -72,7 +72,7 @@ def test_the_responder_answers_or_stays_silent(noise, changes, length, tcp):
         assert response is None or response[:2] == packet[:2]
 
 
-KERNEL_MEMORY = PeerMemory(wire.parse_peer)
+KERNEL_MEMORY = PeerMemory(wire.parse_peer, wire.counters)
 
 
 def dumped(memory: PeerMemory, message: bytes) -> Device | None:
@@ -89,7 +89,7 @@ def dumped(memory: PeerMemory, message: bytes) -> Device | None:
 @hypothesis.given(edits, st.none() | st.integers(0, 1000))
 def test_a_kernels_dump_is_read_or_refused_whatever_was_read_before(changes, length):
     message = damaged(NETLINK, changes, length)
-    anew = dumped(PeerMemory(wire.parse_peer), message)
+    anew = dumped(PeerMemory(wire.parse_peer, wire.counters), message)
     assert dumped(KERNEL_MEMORY, message) == anew
     assert anew is None or anew.name == "wg0"
 

@@ -13,7 +13,7 @@ import time
 from tests.fuzz.pair import run
 
 #: Bytes by which a worker may grow in the second half of a run.
-GROWTH = 4 << 20
+GROWTH = 8 << 20
 
 
 def test_a_worker_answers_any_packets_as_the_complete_path_does_and_does_not_grow(
