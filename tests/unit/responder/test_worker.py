@@ -7,59 +7,83 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import socket
 import struct
 import threading
 import time
 import typing as t
 
+import dns.flags
 import dns.message
 import dns.query
 import dns.rcode
 import pytest
 
 from tests.unit.responder.test_sockets import free_port
-from tests.unit.zone.asking import ALICE, SERVICE, ZONE, content, many
-from wgsd.config import ZoneSettings
+from tests.unit.zone.asking import ALICE, BOB, REGISTRY, SERVICE, ZONE, content, key, many
+from wgsd.config import Access, ResponderSettings, ZoneSettings
 from wgsd.model import Endpoint
-from wgsd.responder import frames
+from wgsd.responder import frames, stats
+from wgsd.responder import streams as streams_module
 from wgsd.responder import worker as module
 from wgsd.responder.sockets import Listener, listen
-from wgsd.zone.version import Content, Version
+from wgsd.zone.answers import Authority
+from wgsd.zone.version import Content, Delta, Instance, Version
 
 pytestmark = pytest.mark.unit
 
 ALICE_NAME = f"{ALICE.public_key.label}.{SERVICE}"
-LOOPBACK = ("127.0.0.0/8",)
+LOOPBACK = "127.0.0.1"
+
+
+def settings(guarded: bool, rate_limit: int = 0) -> ResponderSettings:
+    """Those of a zone whose tunnel addresses are those of loopback."""
+    access = Access(networks=("127.0.0.0/8",)) if guarded else None
+    zone = ZoneSettings(ZONE, "wgsd-none", allow_query=access)
+    return ResponderSettings((zone,), rate_limit=rate_limit)
 
 
 class Bed:
     """A worker in a thread, listening on loopback."""
 
-    def __init__(self, listener: Listener) -> None:
+    def __init__(self, listener: Listener, configured: ResponderSettings) -> None:
         self.port = listener.endpoint.port
+        self.board = stats.Board.create([ZONE], 1)
         self.control, theirs = socket.socketpair()
         self.control.settimeout(5)
-        zones = [ZoneSettings(ZONE, "wg0", allow_query=LOOPBACK)]
+        self._version = Version(ZONE, 0)
         self._theirs = theirs
-        self._worker = module.Worker(theirs, [listener], zones)
-        self._thread = threading.Thread(target=self._worker.run)
+        recorder = self.board.worker(0)
+        worker = module.Worker(theirs, [listener], configured, [self._version], recorder, bytes(16))
+        self._thread = threading.Thread(target=worker.run)
         self._thread.start()
         assert self.control.recv(1) == b"."
 
-    def hand(self, one: Content | None, serial: int = 1) -> None:
-        """Hand over a version and wait until it is served."""
-        self.control.sendall(frames.frame(Version(ZONE, serial, one).encode()))
+    def hand(self, *instances: Instance, known: bool = True) -> None:
+        """Hand over what leads to these instances and wait until they are served."""
+        one = content(*instances, addresses=[LOOPBACK]) if known else None
+        delta = self._version.delta_to(self._version.serial + 1, one)
+        assert delta is not None
+        self._version = self._version.after(delta)
+        self.control.sendall(frames.frame(delta.encode()))
         assert self.control.recv(1) == b"."
 
     def udp(self, name: str = ALICE_NAME, rdtype: str = "SRV") -> dns.message.Message:
         query = dns.message.make_query(name, rdtype)
-        return dns.query.udp(query, "127.0.0.1", port=self.port, timeout=5)
+        return dns.query.udp(query, LOOPBACK, port=self.port, timeout=5)
 
     def connect(self) -> socket.socket:
-        client = socket.create_connection(("127.0.0.1", self.port), timeout=5)
+        client = socket.create_connection((LOOPBACK, self.port), timeout=5)
         client.settimeout(5)
         return client
+
+    def counted(self, slot: int, at_least: int) -> int:
+        """The figure once it is published, and is that high or does not get there in time."""
+        deadline = time.monotonic() + 2
+        while self.board.totals()[slot] < at_least and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return self.board.totals()[slot]
 
     def stop(self) -> None:
         """End the worker as its supervisor does."""
@@ -69,15 +93,22 @@ class Bed:
         self._theirs.close()
 
 
-@pytest.fixture
-def bed() -> t.Iterator[Bed]:
-    listener = listen(Endpoint("127.0.0.1", free_port()))
-    one = Bed(listener)
+@contextlib.contextmanager
+def serving(guarded: bool, rate_limit: int = 0) -> t.Iterator[Bed]:
+    """A worker on a listener of that kind."""
+    listener = dataclasses.replace(listen(Endpoint(LOOPBACK, free_port())), guarded=guarded)
+    one = Bed(listener, settings(guarded, rate_limit))
     try:
         yield one
     finally:
         one.stop()
         listener.close()
+
+
+@pytest.fixture(params=[False, True], ids=["tunnel", "guarded"])
+def bed(request: pytest.FixtureRequest) -> t.Iterator[Bed]:
+    with serving(request.param) as one:
+        yield one
 
 
 def framed(rdtype: str = "SRV", name: str = ALICE_NAME, ident: int = 1) -> bytes:
@@ -103,20 +134,20 @@ def is_closed(client: socket.socket) -> bool:
 
 def test_it_fails_queries_until_a_version_has_come_and_after_one_was_withdrawn(bed: Bed) -> None:
     assert bed.udp().rcode() == dns.rcode.SERVFAIL
-    bed.hand(content(ALICE))
+    bed.hand(ALICE)
     assert bed.udp().answer
-    bed.hand(None)
+    bed.hand(known=False)
     assert bed.udp().rcode() == dns.rcode.SERVFAIL
 
 
 def test_it_serves_the_newest_version(bed: Bed) -> None:
     for serial in (1, 2, 3):
-        bed.hand(content(*many(serial)), serial)
+        bed.hand(*many(serial))
         assert bed.udp(ZONE, "SOA").answer[0][0].serial == serial
 
 
 def test_garbage_over_udp_does_not_stop_it(bed: Bed) -> None:
-    bed.hand(content(ALICE))
+    bed.hand(ALICE)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         for length in range(40):
             client.sendto(b"\x12\x34" + b"\x01" * length, ("127.0.0.1", bed.port))
@@ -125,7 +156,7 @@ def test_garbage_over_udp_does_not_stop_it(bed: Bed) -> None:
 
 
 def test_queries_sent_in_a_row_are_answered_in_that_order(bed: Bed) -> None:
-    bed.hand(content(ALICE))
+    bed.hand(ALICE)
     with bed.connect() as client:
         client.sendall(b"".join(framed(ident=ident) for ident in range(200)))
         stream = client.makefile("rb")
@@ -135,7 +166,7 @@ def test_queries_sent_in_a_row_are_answered_in_that_order(bed: Bed) -> None:
 
 
 def test_a_query_that_comes_byte_by_byte_is_answered(bed: Bed) -> None:
-    bed.hand(content(ALICE))
+    bed.hand(ALICE)
     with bed.connect() as client:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for byte in framed():
@@ -144,7 +175,7 @@ def test_a_query_that_comes_byte_by_byte_is_answered(bed: Bed) -> None:
 
 
 def test_a_client_that_says_no_more_still_gets_its_answers(bed: Bed) -> None:
-    bed.hand(content(*many(900)))
+    bed.hand(*many(900))
     with bed.connect() as client:
         client.sendall(framed("PTR", SERVICE) * 20)
         client.shutdown(socket.SHUT_WR)
@@ -153,7 +184,7 @@ def test_a_client_that_says_no_more_still_gets_its_answers(bed: Bed) -> None:
 
 
 def test_a_client_that_does_not_read_holds_up_nobody(bed: Bed) -> None:
-    bed.hand(content(ALICE, *many(900)))
+    bed.hand(ALICE, *many(900))
     with bed.connect() as lazy, bed.connect() as other:
         lazy.setblocking(False)
         with contextlib.suppress(BlockingIOError):
@@ -165,7 +196,7 @@ def test_a_client_that_does_not_read_holds_up_nobody(bed: Bed) -> None:
 
 
 def test_a_client_that_reads_late_gets_all_it_asked_for(bed: Bed) -> None:
-    bed.hand(content(*many(900)))
+    bed.hand(*many(900))
     with bed.connect() as client:
         client.sendall(framed("PTR", SERVICE) * 100)
         time.sleep(0.3)
@@ -179,7 +210,7 @@ def test_a_client_that_reads_late_gets_all_it_asked_for(bed: Bed) -> None:
 def test_a_connection_without_a_whole_query_is_closed_in_time(
     bed: Bed, sent: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "IDLE", 0.2)
+    monkeypatch.setattr(streams_module, "IDLE", 0.2)
     with bed.connect() as client:
         client.sendall(sent)
         start = time.monotonic()
@@ -190,7 +221,7 @@ def test_a_connection_without_a_whole_query_is_closed_in_time(
 def test_dripping_bytes_do_not_keep_a_connection_open(
     bed: Bed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "IDLE", 0.3)
+    monkeypatch.setattr(streams_module, "IDLE", 0.3)
     with bed.connect() as client:
         client.settimeout(0.05)
         for _time in range(100):
@@ -204,8 +235,8 @@ def test_dripping_bytes_do_not_keep_a_connection_open(
 def test_one_connection_too_many_closes_the_one_idle_longest(
     bed: Bed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "CONNECTIONS", 3)
-    bed.hand(content(ALICE))
+    monkeypatch.setattr(streams_module, "CONNECTIONS", 3)
+    bed.hand(ALICE)
     clients = [bed.connect() for _time in range(3)]
     for client in (clients[0], clients[2]):
         client.sendall(framed())
@@ -222,13 +253,13 @@ def test_one_connection_too_many_closes_the_one_idle_longest(
 def test_a_query_that_finds_a_defect_is_told_once_and_stops_nothing(
     bed: Bed, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    bed.hand(content(ALICE))
+    bed.hand(ALICE)
 
     def broken(*_: object) -> bytes:
         raise RuntimeError("a defect")
 
     with monkeypatch.context() as patch, bed.connect() as client:
-        patch.setattr(module, "respond", broken)
+        patch.setattr(Authority, "respond", broken)
         client.sendall(framed() * 5)
         deadline = time.monotonic() + 5
         while not caplog.records and time.monotonic() < deadline:

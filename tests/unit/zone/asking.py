@@ -16,8 +16,10 @@ import dns.rdatatype
 from wgsd.config import Access, ResponderSettings, TsigKey, ZoneSettings
 from wgsd.keys import PublicKey
 from wgsd.zone.answers import Authority, Context, Reply
+from wgsd.zone.message import lowered
+from wgsd.zone.prepared import Shelf
 from wgsd.zone.records import build
-from wgsd.zone.version import Content, Instance
+from wgsd.zone.version import Content, Instance, Version
 
 ZONE = "example.com."
 SERVICE = "_wireguard._udp.example.com."
@@ -142,6 +144,84 @@ class Asker:
         if not tcp:
             assert len(wire) <= min(max(size or 512, 512), 1232)
         return response
+
+
+class Ready:
+    """The complete path and, before it, answers that lie ready: as a worker puts them together."""
+
+    def __init__(
+        self,
+        contents: t.Mapping[str, Content | None],
+        local: str = TUNNEL,
+        allow_query: Access | None = None,
+    ) -> None:
+        self._local = local
+        self._versions = {zone: Version(zone, 0) for zone in contents}
+        self._authority = Authority(
+            ResponderSettings(
+                tuple(ZoneSettings(zone, "wg0", allow_query=allow_query) for zone in contents)
+            ),
+            cookie_secret=bytes(16),
+            interface_index=interface_index,
+        )
+        self._shelf = Shelf(
+            [lowered(origin) for origin in self._authority.zones],
+            lambda local: {lowered(origin) for origin in self._authority.open_zones(local)},
+            slot=lambda rdtype, rcode: rdtype << 4 | rcode,
+        )
+        for zone, one in contents.items():
+            self.step(one, zone)
+
+    @property
+    def size(self) -> int:
+        """What the views think they take."""
+        return sum(self._shelf.view(self._local, tcp).size for tcp in (False, True))
+
+    def step(self, one: Content | None, zone: str = ZONE) -> None:
+        """Hand over the delta to that content."""
+        before = self._versions[zone]
+        delta = before.delta_to(before.serial + 1, one)
+        if delta is None:
+            return
+        self._versions[zone] = before.after(delta)
+        origin = dns.name.from_text(zone)
+        known = self._shelf.zones[lowered(origin)]
+        if one is None:
+            after = None
+        elif known is None:
+            after = build(zone, delta.serial, one)
+        else:
+            after = known.after(delta)
+        self._authority.serve(origin, after)
+        self._shelf.step(lowered(origin), after, delta)
+
+    def find(self, wire: bytes, tcp: bool = False) -> tuple[bytes, int, int] | None:
+        """The response that lies ready, and what it is counted as: type and rcode."""
+        found = self._shelf.view(self._local, tcp).find(wire)
+        return found and (found[0], found[1] >> 4, found[1] & 0xF)
+
+    def complete(self, wire: bytes, tcp: bool = False) -> bytes | None:
+        """The response of the complete path."""
+        reply = self._authority.respond(wire, Context("10.0.0.1", self._local, tcp))
+        return reply and reply.wire
+
+    def ask(self, wire: bytes, tcp: bool = False) -> bytes | None:
+        """The response that lies ready, or that of the complete path, which then does."""
+        found = self.find(wire, tcp)
+        if found:
+            return found[0]
+        response = self.complete(wire, tcp)
+        if response is not None:
+            self._shelf.learn(self._shelf.view(self._local, tcp), wire, response)
+        return response
+
+
+def query(name: str, rdtype: str, size: int | None = None, ident: int = 0x1234) -> bytes:
+    """A query on the wire, with EDNS and that UDP size if one is given."""
+    asked = dns.message.make_query(name, rdtype, use_edns=False, id=ident)
+    if size is not None:
+        asked.use_edns(0, payload=size)
+    return asked.to_wire()
 
 
 def texts(section: t.Iterable[t.Any]) -> list[str]:

@@ -6,6 +6,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import struct
+
 import dns.exception
 import dns.message
 import dns.name
@@ -15,8 +18,22 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from tests.unit.zone.asking import ALICE, BOB, CAROL, REGISTRY, SERVICE, ZONE, Asker, content
+from tests.unit.zone.asking import (
+    ALICE,
+    BOB,
+    CAROL,
+    REGISTRY,
+    SERVICE,
+    TUNNEL,
+    TUNNEL6,
+    ZONE,
+    Asker,
+    Ready,
+    content,
+    many,
+)
 from wgsd.zone.message import opcode_of
+from wgsd.zone.version import Content
 
 pytestmark = pytest.mark.unit
 
@@ -117,3 +134,123 @@ def test_a_response_to_a_good_query_parses_fits_and_echoes_id_and_question(
     if parsed.rcode() == dns.rcode.NXDOMAIN:
         assert not parsed.answer
         assert parsed.authority
+
+
+TYPES = (1, 2, 5, 6, 12, 16, 28, 33, 33, 33, 41, 65, 97, 250, 255, 257)
+#: RD, AD and CD.
+ORDINARY_FLAGS = (0, 0x0100, 0x0100, 0x0120, 0x0010, 0x0130)
+FIRST_LABELS = [
+    [],
+    *(
+        [label]
+        for label in (
+            *(b"ns1", b"hostmaster", b"_services", b"b", b"alice", b"bob", b"registry", b"nobody"),
+            *(peer.public_key.label.encode() for peer in (ALICE, BOB, CAROL, REGISTRY)),
+            *(peer.public_key.unpadded_label.encode() for peer in (ALICE, REGISTRY)),
+            b"a" * 52,
+            b"a" * 52 + b"====",
+        )
+    ),
+]
+#: What the zones go through, in any order.
+MOVED = dataclasses.replace(ALICE, address="2001:db8::a", name="bob")
+CONTENTS = [
+    content(ALICE, BOB, CAROL, REGISTRY),
+    content(MOVED, dataclasses.replace(BOB, name="alice"), REGISTRY),
+    content(dataclasses.replace(REGISTRY, address="203.0.113.9", name="registry")),
+    content(ALICE, *many(30), REGISTRY),
+    content(*many(3), addresses=[TUNNEL]),
+    content(*many(1000)),
+    content(addresses=[TUNNEL6]),
+    None,
+]
+NESTED = f"sub.{ZONE}"
+DEEP = f"zone.{SERVICE}"
+
+
+@st.composite
+def ordinary_queries(draw: st.DrawFn) -> bytes:
+    """Queries most of which have an answer that may lie ready, in any case."""
+    below = draw(
+        st.sampled_from(
+            [ZONE, SERVICE, SERVICE, NESTED, DEEP, f"_dns-sd._udp.{ZONE}", f"_udp.{ZONE}", "."]
+        )
+    )
+    first = draw(
+        st.one_of(
+            st.sampled_from(FIRST_LABELS),
+            st.lists(labels, max_size=2),
+            st.integers(1, 63).map(lambda length: [b"x" * length]),
+        )
+    )
+    try:
+        name = dns.name.Name([*first, *dns.name.from_text(below).labels])
+    except dns.exception.DNSException:
+        hypothesis.reject()
+    wire = bytearray(name.to_wire())
+    if draw(st.booleans()):
+        upper = draw(st.lists(st.booleans(), min_size=len(wire), max_size=len(wire)))
+        wire = bytearray(
+            byte ^ 0x20 if up and 0x61 <= byte <= 0x7A else byte for byte, up in zip(wire, upper)
+        )
+    rdtype = draw(st.one_of(st.sampled_from(TYPES), st.integers(0, 65535)))
+    rdclass = draw(st.sampled_from([1, 1, 1, 1, 3, 255, 0x41]))
+    wire += struct.pack("!HH", rdtype, rdclass)
+    opt = draw(st.booleans())
+    if opt:
+        size = draw(st.one_of(st.sampled_from([512, 1232, 4096, 0x4178]), st.integers(0, 65535)))
+        ttl = draw(st.sampled_from([0, 0, 0, 0x8000, 0x8000, 0x4000, 0x10000, 0x41000000]))
+        options = draw(st.sampled_from([b"", b"", b"", b"\0\3\0\0", b"\0\x0a\0\x08CCCCCCCC"]))
+        wire += b"\0" + struct.pack("!HHIH", 41, size, ttl, len(options)) + options
+    flags = draw(st.sampled_from(ORDINARY_FLAGS) | st.integers(0, 0xFFFF))
+    header = struct.pack("!6H", draw(st.integers(0, 0xFFFF)), flags, 1, 0, 0, opt)
+    return header + bytes(wire) + draw(st.sampled_from([b"", b"", b"", b"", b"\0"]))
+
+
+def beside(wire: bytes) -> bytes:
+    """The same query for a neighbour of the name."""
+    length = wire[12]
+    return wire[:13] + b"y" * length + wire[13 + length :]
+
+
+def asked_type(wire: bytes) -> int:
+    """The type in a query's question."""
+    position = 12
+    while wire[position]:
+        position += 1 + wire[position]
+    return int(struct.unpack_from("!H", wire, position + 1)[0])
+
+
+@hypothesis.given(
+    actions=st.lists(
+        st.one_of(
+            ordinary_queries(),
+            ordinary_queries(),
+            ordinary_queries(),
+            st.tuples(st.sampled_from([ZONE, NESTED, DEEP]), st.sampled_from(CONTENTS)),
+        ),
+        min_size=1,
+        max_size=40,
+    ),
+    tcp=st.booleans(),
+)
+@hypothesis.settings(max_examples=200, deadline=None)
+def test_what_lies_ready_is_what_the_complete_path_says(
+    actions: list[bytes | tuple[str, Content | None]], tcp: bool
+) -> None:
+    ready = Ready({ZONE: CONTENTS[0], NESTED: content(BOB), DEEP: None})
+    for action in actions:
+        if isinstance(action, tuple):
+            ready.step(action[1], action[0])
+            continue
+        ready.ask(beside(action), tcp)
+        other = bytes([action[0] ^ 1, action[1]]) + action[2:12] + action[12:].swapcase()
+        for again in (action, other, beside(other)):
+            if again is other:
+                ready.ask(action, tcp)
+            found = ready.find(again, tcp)
+            if found is not None:
+                response, rdtype, rcode = found
+                assert response == ready.complete(again, tcp)
+                assert rcode == response[3] & 0xF
+                assert rdtype == asked_type(again)

@@ -55,7 +55,7 @@ _OPTS = frozenset(
     b"\0" + TYPE_CLASS_TTL_LENGTH.pack(OPT, size, do, 0) for size in _UDP_SIZES for do in (0, DO)
 ) | {b""}
 _OPT_BYTES = 1 + TYPE_CLASS_TTL_LENGTH.size
-_AA, _TC = 0x04, 0x02
+_TC = 0x02
 _NOERROR, _NXDOMAIN = 0, 3
 
 #: Bytes of all answers together, about.
@@ -154,8 +154,8 @@ class View:
             response: To someone who may ask all zones in `opened`.
         """
         labels = _ordinary_name(query)
-        # Errors do not come from the zone. What is truncated is rare, and counted as such.
-        if not labels or not response[2] & _AA or (response[2] & _TC and not self._tcp):
+        # What is truncated is rare, and counted as such.
+        if not labels or (response[2] & _TC and not self._tcp):
             return
         origin = next((labels[i:] for i in range(len(labels)) if labels[i:] in self._zones), ())
         zone = self._zones.get(origin)
