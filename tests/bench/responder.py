@@ -193,7 +193,7 @@ class Bench:
             for kind, queries in kinds.items():
                 if kind == "mixed":
                     self._with_edns(device)
-                    self._load(device, queries, kind, seconds=None, rounds=1)
+                    self._load(device, queries, kind, seconds=None, rounds=2)
                 self._one_server(kind, worker.pid, device, queries)
         with rivals.echo(self._registry, device.address, 1, worker, self._serving) as pid:
             for kind, queries in kinds.items():
