@@ -14,6 +14,7 @@ import argparse
 import json
 import logging
 import pathlib
+import stat
 import sys
 import time
 import typing as t
@@ -95,7 +96,10 @@ def _responder(arguments: argparse.Namespace) -> int:
     settings = config.load_responder(arguments.config)
     if not arguments.check:
         return responder.run(settings)
-    for warning in responder.check(settings):
+    warnings = responder.check(settings)
+    if settings.keys and arguments.config.stat().st_mode & stat.S_IRWXO:
+        warnings.append(f"{arguments.config} holds secrets; take it from others: chmod o= FILE")
+    for warning in warnings:
         _complain(f"wgsd responder: warning: {warning}")
     _say(f"{arguments.config}: good, {len(settings.zones)} zone(s)")
     return ALL_DONE

@@ -131,3 +131,17 @@ def test_a_configuration_can_be_checked_without_a_device(tmp_path):
     done = wgsd("client", "--config", str(bad), "--check")
     assert done.returncode == 2
     assert f"{bad}:3: field registries[0]: port 99999" in done.stderr
+
+
+def test_secrets_that_everyone_can_read_are_warned_about(tmp_path):
+    path = tmp_path / "responder.yml"
+    path.write_text(
+        "zones: [{zone: example.com, device: wgnone0, allow_query: [key ops.]}]\n"
+        "keys: {ops.: {secret: MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=}}\n"
+    )
+    for mode, warned in ((0o644, True), (0o640, False)):
+        path.chmod(mode)
+        done = wgsd("responder", "--config", str(path), "--check")
+        assert done.returncode == 0, done.stderr
+        assert ("holds secrets" in done.stderr) is warned
+        assert "MDEy" not in done.stderr

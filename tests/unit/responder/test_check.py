@@ -88,3 +88,17 @@ def test_a_state_directory_that_is_a_file_is_told(tmp_path: pathlib.Path) -> Non
 
 def test_a_state_directory_that_the_unit_is_to_make_is_no_trouble(tmp_path: pathlib.Path) -> None:
     assert list(warnings(tmp_path / "none")) == []
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1", "10.0.0.254"])
+def test_metrics_for_the_host_or_the_tunnel_are_fine(address: str, tmp_path: pathlib.Path) -> None:
+    zones = (ZoneSettings("example.com.", "wg0"),)
+    settings = ResponderSettings(zones, metrics=Endpoint(address, 9586), state_dir=tmp_path)
+    assert responder.check(settings) == []
+
+
+def test_metrics_that_others_can_read_are_told(tmp_path: pathlib.Path) -> None:
+    zones = (ZoneSettings("example.com.", "wg0"),)
+    settings = ResponderSettings(zones, metrics=Endpoint("192.0.2.1", 9586), state_dir=tmp_path)
+    (warning,) = responder.check(settings)
+    assert "192.0.2.1:9586 is neither loopback nor a tunnel address" in warning

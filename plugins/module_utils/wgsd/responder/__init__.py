@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import typing as t
 
@@ -13,6 +14,7 @@ from ..config import ResponderSettings, ZoneSettings
 from ..device import open_device
 from ..device.link import addresses
 from ..errors import DeviceError
+from ..model import Endpoint
 from ..thirdparty import dns
 from ..zone.version import tunnel_addresses
 from . import exporter, privileges
@@ -47,6 +49,7 @@ def check(settings: ResponderSettings) -> list[str]:
     warnings = []
     if settings.metrics is not None:
         exporter.check()
+        warnings += _metrics_warnings(settings, settings.metrics)
     for zone in settings.zones:
         if len(dns.name.from_text(zone.zone).to_wire() or b"") > COMFORTABLE_ZONE:
             warnings.append(
@@ -60,6 +63,20 @@ def check(settings: ResponderSettings) -> list[str]:
             f"state_dir {settings.state_dir} is no directory; serials start from the clock"
         )
     return warnings
+
+
+def _metrics_warnings(settings: ResponderSettings, metrics: Endpoint) -> t.Iterator[str]:
+    """Whoever reads the metrics learns how many peers there are, and when they come and go."""
+    inside = {zone.device for zone in settings.zones}
+    known = set()
+    for device in inside:
+        with contextlib.suppress(DeviceError):
+            known.update(tunnel_addresses(addresses(device)))
+    if not ipaddress.ip_address(metrics.address).is_loopback and metrics.address not in known:
+        yield (
+            f"metrics {metrics} is neither loopback nor a tunnel address: everyone who reaches it"
+            " can read them"
+        )
 
 
 def _device_warnings(settings: ResponderSettings, zone: ZoneSettings) -> t.Iterator[str]:

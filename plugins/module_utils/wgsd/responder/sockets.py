@@ -135,7 +135,7 @@ class Listener:
                 sock.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
 
     def drops(self) -> int:
-        """Return the number of datagrams for which the receive buffer had no room."""
+        """Return how many datagrams the kernel threw away: for want of room, or by the filter."""
         found = self.udp.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size)
         return int(_MEMINFO.unpack(found)[_MEMINFO_DROPS])
 

@@ -66,6 +66,7 @@ class Supervisor:
         self._admitted: dict[Endpoint, frozenset[int]] = {}
         self._listen_trouble = ""
         self._filter_trouble = False
+        self._drops_before = 0
         self._stopping = self._reload_wanted = False
         self._check: Check | None = None
         self._status = ""
@@ -227,6 +228,7 @@ class Supervisor:
             raise
         for endpoint, listener in {**self._spare, **self._listeners}.items():
             if endpoint not in opened:
+                self._drops_before += listener.drops()
                 _forget(listener)
                 listener.close()
         for endpoint, listener in opened.items():
@@ -380,7 +382,8 @@ class Supervisor:
             board.set(Main.WORKERS, len(self._crew.pids))
             board.set(Main.WORKER_RESTARTS, self._restarts_before[0] + self._crew.restarts)
             board.set(Main.WATCHER_RESTARTS, self._restarts_before[1] + self._lookout.restarts)
-            board.set(Main.SOCKET_DROPS, sum(one.drops() for one in self._listeners.values()))
+            drops = sum(listener.drops() for listener in self._listeners.values())
+            board.set(Main.SOCKET_DROPS, self._drops_before + drops)
             self._last_report = report.snapshot(
                 self._board,
                 self._settings,
