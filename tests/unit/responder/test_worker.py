@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import select
 import socket
 import struct
 import threading
 import time
 import typing as t
 
+import dns.edns
 import dns.flags
 import dns.message
 import dns.query
@@ -29,17 +31,18 @@ from wgsd.responder import streams as streams_module
 from wgsd.responder import worker as module
 from wgsd.responder.sockets import Listener, listen
 from wgsd.zone.answers import Authority
-from wgsd.zone.version import Content, Delta, Instance, Version
+from wgsd.zone.version import Instance, Version
 
 pytestmark = pytest.mark.unit
 
 ALICE_NAME = f"{ALICE.public_key.label}.{SERVICE}"
+BOB_NAME = f"{BOB.public_key.label}.{SERVICE}"
 LOOPBACK = "127.0.0.1"
 
 
 def settings(guarded: bool, rate_limit: int = 0) -> ResponderSettings:
     """Those of a zone whose tunnel addresses are those of loopback."""
-    access = Access(networks=("127.0.0.0/8",)) if guarded else None
+    access = Access(networks=("127.0.0.0/16",)) if guarded else None
     zone = ZoneSettings(ZONE, "wgsd-none", allow_query=access)
     return ResponderSettings((zone,), rate_limit=rate_limit)
 
@@ -48,6 +51,7 @@ class Bed:
     """A worker in a thread, listening on loopback."""
 
     def __init__(self, listener: Listener, configured: ResponderSettings) -> None:
+        self.listener = listener
         self.port = listener.endpoint.port
         self.board = stats.Board.create([ZONE], 1)
         self.control, theirs = socket.socketpair()
@@ -94,9 +98,14 @@ class Bed:
 
 
 @contextlib.contextmanager
-def serving(guarded: bool, rate_limit: int = 0) -> t.Iterator[Bed]:
+def serving(
+    guarded: bool, rate_limit: int = 0, udp: type[socket.socket] | None = None
+) -> t.Iterator[Bed]:
     """A worker on a listener of that kind."""
     listener = dataclasses.replace(listen(Endpoint(LOOPBACK, free_port())), guarded=guarded)
+    if udp:
+        listener = dataclasses.replace(listener, udp=udp(fileno=listener.udp.detach()))
+        listener.udp.setblocking(False)
     one = Bed(listener, settings(guarded, rate_limit))
     try:
         yield one
@@ -266,3 +275,198 @@ def test_a_query_that_finds_a_defect_is_told_once_and_stops_nothing(
             time.sleep(0.01)
     assert bed.udp().answer
     assert len(caplog.records) == 1
+
+
+def test_a_second_query_of_a_kind_is_answered_by_the_fast_path_and_alike(bed: Bed) -> None:
+    bed.hand(ALICE, BOB, REGISTRY)
+    nobody = f"{key('nobody').label}.{SERVICE}"
+    asked = [(ALICE_NAME, "SRV"), (nobody, "TXT"), (BOB_NAME, "A"), (ALICE_NAME.upper(), "SRV")]
+    first = [bed.udp(name, rdtype) for name, rdtype in asked]
+    again = [bed.udp(name, rdtype) for name, rdtype in asked]
+    for one, other in zip(first, again):
+        other.id = one.id
+        assert one.to_wire() == other.to_wire()
+    assert bed.counted(stats.slot(33, 0, fast=True), 3) == 3
+    assert bed.counted(stats.slot(33, 0, fast=False), 1) == 1
+    assert bed.counted(stats.slot(16, 3, fast=True), 1) == 1
+    assert bed.counted(stats.slot(16, 3, fast=False), 1) == 1
+    assert bed.counted(stats.slot(1, 0, fast=True), 1) == 1
+
+
+def test_a_changed_endpoint_is_served_as_soon_as_it_is_acknowledged(bed: Bed) -> None:
+    for number in range(1, 20):
+        bed.hand(dataclasses.replace(ALICE, port=number), BOB)
+        assert bed.udp().answer[0][0].port == number
+        assert bed.udp(BOB_NAME).answer[0][0].port == BOB.port
+
+
+def test_a_message_without_content_is_acknowledged(bed: Bed) -> None:
+    bed.control.sendall(frames.frame(b"") * 3)
+    acknowledged = b""
+    while len(acknowledged) < 3:
+        acknowledged += bed.control.recv(3)
+    assert acknowledged == b"..."
+
+
+@pytest.mark.parametrize(
+    ("wire", "slot"),
+    [
+        (b"", stats.SILENT),
+        (b"\x12\x34\x81\x80" + bytes(8), stats.SILENT),
+        (b"\x12\x34\x01\x00\x00\x01" + bytes(6), stats.slot(0, 1, fast=False)),
+        (
+            dns.message.make_query(ALICE_NAME, "SRV", use_edns=3).to_wire(),
+            stats.slot(33, 16, fast=False),
+        ),
+        (dns.message.make_query("foreign.example.", "NS").to_wire(), stats.slot(2, 5, fast=False)),
+    ],
+    ids=["empty", "response", "no question", "badvers", "refused"],
+)
+def test_what_is_out_of_the_ordinary_is_counted_as_what_it_is(
+    bed: Bed, wire: bytes, slot: int
+) -> None:
+    bed.hand(ALICE)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.sendto(wire, (LOOPBACK, bed.port))
+    assert bed.counted(slot, 1) == 1
+
+
+def test_what_does_not_fit_is_counted(bed: Bed) -> None:
+    bed.hand(*many(1000))
+    assert bed.udp(SERVICE, "PTR").flags & dns.flags.TC
+    with bed.connect() as client:
+        for _time in range(2):
+            client.sendall(framed("PTR", SERVICE))
+            assert receive(client).flags & dns.flags.TC
+    assert bed.counted(stats.TRUNCATED, 3) == 3
+
+
+@pytest.mark.parametrize("error", [PermissionError, BlockingIOError])
+@pytest.mark.parametrize("guarded", [False, True])
+def test_a_response_that_cannot_be_sent_is_counted_and_lost(
+    guarded: bool, error: type[OSError]
+) -> None:
+    class Full(socket.socket):
+        """A socket that has no room for what is sent until it is told so."""
+
+        failures = 3
+
+        def sendto(self, *to_send: t.Any) -> int:
+            return self._send(super().sendto, to_send)
+
+        def sendmsg(self, *to_send: t.Any) -> int:
+            return self._send(super().sendmsg, to_send)
+
+        def _send(self, send: t.Callable[..., int], to_send: t.Any) -> int:
+            if Full.failures:
+                Full.failures -= 1
+                raise error
+            return send(*to_send)
+
+    with serving(guarded, udp=Full) as bed:
+        bed.hand(ALICE)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.settimeout(5)
+            for ident in range(5):
+                query = dns.message.make_query(ALICE_NAME, "SRV", id=ident).to_wire()
+                client.sendto(query, (LOOPBACK, bed.port))
+            assert [client.recv(2048)[1] for _time in range(2)] == [3, 4]
+        assert bed.counted(stats.UDP_SEND_FAILED, 3) == 3
+
+
+def test_whom_no_network_lets_in_is_refused_however_ready_the_answer_is() -> None:
+    with serving(guarded=True) as bed:
+        bed.hand(ALICE)
+        for _time in range(2):
+            assert bed.udp().answer
+        query = dns.message.make_query(ALICE_NAME, "SRV")
+        refused = dns.query.udp(query, LOOPBACK, port=bed.port, source="127.1.0.1", timeout=5)
+        assert refused.rcode() == dns.rcode.REFUSED
+
+
+def test_responses_to_addresses_outside_are_limited_unless_these_are_proven(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "LOOPBACK", -1)
+    cookie = dns.edns.GenericOption(10, b"c" * 8)
+    with serving(guarded=True, rate_limit=5) as bed:
+        bed.hand(ALICE)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.settimeout(1)
+            client.connect((LOOPBACK, bed.port))
+            for _time in range(40):
+                client.send(dns.message.make_query(ALICE_NAME, "SRV").to_wire())
+            limited = bed.counted(stats.LIMITED_SLIPPED, 17) + bed.counted(
+                stats.LIMITED_DROPPED, 17
+            )
+            assert 30 <= limited <= 35
+            received = [dns.message.from_wire(client.recv(2048)) for _time in range(5)]
+            assert all(response.answer for response in received)
+            assert client.recv(2048)[2] & 0x02
+
+            query = dns.message.make_query(ALICE_NAME, "SRV", options=[cookie])
+            with bed.connect() as stream:
+                wire = query.to_wire()
+                stream.sendall(struct.pack("!H", len(wire)) + wire)
+                full = receive(stream).options[0]
+            query.use_edns(0, options=[full])
+            while select.select([client], [], [], 0)[0]:
+                client.recv(2048)
+            for _time in range(40):
+                client.send(query.to_wire())
+                assert dns.message.from_wire(client.recv(2048)).answer
+
+
+def test_what_came_over_tcp_is_still_answered_when_the_worker_has_to_end() -> None:
+    with serving(guarded=False) as bed:
+        bed.hand(*many(900))
+        with bed.connect() as asking, bed.connect() as idle:
+            asking.sendall(framed("PTR", SERVICE) * 20)
+            stream = asking.makefile("rb")
+            stream.read(2)
+            bed.control.close()
+            assert is_closed(idle)
+            assert len(stream.read()) > 20 * 60_000
+
+
+def test_a_client_that_does_not_read_delays_the_end_only_so_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "FINISH", 0.3)
+    with serving(guarded=False) as bed:
+        bed.hand(*many(900))
+        with bed.connect() as lazy:
+            lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            lazy.sendall(framed("PTR", SERVICE) * 200)
+            time.sleep(0.2)
+            start = time.monotonic()
+            bed.stop()
+            assert time.monotonic() - start < 2
+
+
+def test_datagrams_that_come_after_the_end_are_left_for_other_workers() -> None:
+    with serving(guarded=False) as bed:
+        bed.stop()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.sendto(b"for another", (LOOPBACK, bed.port))
+            assert bed.listener.udp.recv(100) == b"for another"
+
+
+def test_one_client_has_only_so_many_connections(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams_module, "CONNECTIONS_OF_CLIENT", 2)
+    bed.hand(ALICE)
+    other = socket.create_connection((LOOPBACK, bed.port), 5, source_address=("127.0.0.9", 0))
+    clients = [bed.connect() for _time in range(3)]
+    assert is_closed(clients[0])
+    for client in (other, *clients[1:]):
+        client.sendall(framed())
+        assert receive(client).answer
+    assert bed.counted(stats.TCP_ACCEPTED, 4) == 4
+    assert bed.counted(stats.TCP_EVICTED, 1) == 1
+    assert bed.counted(stats.TCP_OPEN, 3) == 3
+    for client in (other, *clients):
+        client.close()
+    deadline = time.monotonic() + 5
+    while bed.board.totals()[stats.TCP_OPEN] and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert bed.board.totals()[stats.TCP_OPEN] == 0
