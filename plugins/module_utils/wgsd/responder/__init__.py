@@ -46,7 +46,7 @@ def check(settings: ResponderSettings) -> list[str]:
     Raises:
         DependencyError: a library is missing.
     """
-    warnings = []
+    warnings: list[str] = []
     if settings.metrics is not None:
         exporter.check()
         warnings += _metrics_warnings(settings, settings.metrics)
@@ -68,7 +68,7 @@ def check(settings: ResponderSettings) -> list[str]:
 def _metrics_warnings(settings: ResponderSettings, metrics: Endpoint) -> t.Iterator[str]:
     """Whoever reads the metrics learns how many peers there are, and when they come and go."""
     inside = {zone.device for zone in settings.zones}
-    known = set()
+    known: set[str] = set()
     for device in inside:
         with contextlib.suppress(DeviceError):
             known.update(tunnel_addresses(addresses(device)))
