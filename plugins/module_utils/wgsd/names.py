@@ -15,6 +15,9 @@ from .model import parse_network
 
 #: RFC 1035 section 3.3: a character-string holds at most 255 bytes.
 TXT_STRING_MAX = 255
+#: Strings of allowed IPs in a record: with each of 256 bytes on the wire it leaves room in a
+#: message of 64 KiB for all else, a signature included.
+TXT_STRINGS_MAX = 240
 SERVICE = "_wireguard._udp"
 TXT_VERSION = "1"
 
@@ -82,6 +85,7 @@ def txt_strings(key: PublicKey, allowed_ips: t.Sequence[str], name: str | None =
 
     What does not fit into ``allowed=`` goes on in ``allowed2=``, ``allowed3=`` …, since a reader
     must ignore all but the first string of one key (section 6.4). Each holds whole CIDR blocks.
+    What does not fit into a message, some 3,000 blocks, is left out.
     A friendly *name* comes last, as ``name=``; without one the record is the old server's.
     """
     strings = [f"txtvers={TXT_VERSION}", f"pub={key.base64}"]
@@ -89,6 +93,8 @@ def txt_strings(key: PublicKey, allowed_ips: t.Sequence[str], name: str | None =
     for block in allowed_ips:
         longer = f"{blocks},{block}" if blocks else block
         if len(prefix) + len(longer) > TXT_STRING_MAX:
+            if number >= TXT_STRINGS_MAX:
+                break
             strings.append(prefix + blocks)
             number += 1
             prefix, longer = f"allowed{number}=", block

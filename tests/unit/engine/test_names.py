@@ -84,3 +84,13 @@ def test_friendly_names_are_host_name_labels():
     for bad in ("", "-a", "a-", "a.b", "a_b", "x" * 64, "é"):
         with pytest.raises(UsageError):
             check_label(bad)
+
+
+def test_more_allowed_ips_than_a_message_holds_are_left_out_whole_blocks_at_a_time():
+    allowed = [f"10.{number // 256}.{number % 256}.0/24" for number in range(20_000)]
+    strings = [string.encode() for string in txt_strings(KEY, allowed, "alice")]
+    assert sum(1 + len(string) for string in strings) < 62_000
+    record = parse_txt(strings)
+    assert record.name == "alice"
+    assert 3_000 < len(record.allowed_ips) < len(allowed)
+    assert list(record.allowed_ips) == allowed[: len(record.allowed_ips)]

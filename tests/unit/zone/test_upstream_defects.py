@@ -29,12 +29,14 @@ from tests.unit.zone.asking import (
     ZONE,
     Asker,
     content,
+    key,
     many,
     texts,
 )
 from wgsd.config import load_responder
 from wgsd.errors import UsageError
 from wgsd.names import TxtRecord, parse_txt
+from wgsd.zone.version import Instance
 
 pytestmark = pytest.mark.unit
 
@@ -54,6 +56,19 @@ def test_defect_2_an_old_client_gets_at_least_the_address_of_such_a_peer(ask: As
     response = ask(CAROL_NAME, "SRV")
     assert not response.flags & dns.flags.TC
     assert texts(response.additional) == [f"{CAROL_NAME} A 203.0.113.3"]
+
+
+def test_defect_2_in_the_extreme_a_peer_with_thousands_of_allowed_ips_is_answered() -> None:
+    blocks = tuple(f"10.{number // 256}.{number % 256}.0/24" for number in range(9_000))
+    one = Instance(key("whole of 10"), "203.0.113.9", 9, blocks)
+    name = f"{one.public_key.label}.{SERVICE}"
+    asker = Asker(content(one))
+    assert texts(asker(name, "SRV").additional) == [f"{name} A 203.0.113.9"]
+    assert asker(name, "TXT").flags & dns.flags.TC
+    (txt,) = asker(name, "TXT", tcp=True).answer[0]
+    told = parse_txt(txt.strings).allowed_ips
+    assert len(told) > 3_000
+    assert told == blocks[: len(told)]
 
 
 @pytest.mark.parametrize("number", [6, 16, 200, 900])

@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import os
+import pathlib
 import secrets
 import selectors
 import signal
@@ -172,7 +174,7 @@ class Supervisor:
         versions = list(self._versions.values())
 
         def serve(control: socket.socket) -> None:
-            os.nice(WORKER_NICENESS)
+            _yield_to_others()
             load_record_types()
             privileges.drop()
             recorder = self._board.worker(index)
@@ -294,7 +296,8 @@ class Supervisor:
         log.info("metrics on http://%s/metrics", self._settings.metrics)
 
     def _serve_figures(self, sock: socket.socket, control: socket.socket) -> None:
-        os.nice(WORKER_NICENESS)
+        _yield_to_others()
+        exporter.prepare()
         privileges.drop()
         exporter.serve(self._board, sock, control)
 
@@ -324,6 +327,7 @@ class Supervisor:
             self._refuse_reload(objections)
             return
         log.info("reloading")
+        self._count()
         self._lookout.stop()
         self._stop_exporter()
         listeners = {**self._spare, **self._listeners}.values()
@@ -378,12 +382,7 @@ class Supervisor:
             self._told_at = now
             if watchdog:
                 systemd.notify("WATCHDOG=1")
-            board = self._board.supervisor
-            board.set(Main.WORKERS, len(self._crew.pids))
-            board.set(Main.WORKER_RESTARTS, self._restarts_before[0] + self._crew.restarts)
-            board.set(Main.WATCHER_RESTARTS, self._restarts_before[1] + self._lookout.restarts)
-            drops = sum(listener.drops() for listener in self._listeners.values())
-            board.set(Main.SOCKET_DROPS, self._drops_before + drops)
+            self._count()
             self._last_report = report.snapshot(
                 self._board,
                 self._settings,
@@ -394,6 +393,23 @@ class Supervisor:
             )
             report.write(report.path(), self._last_report)
         return self._told_at + period - now
+
+    def _count(self) -> None:
+        board = self._board.supervisor
+        board.set(Main.WORKERS, len(self._crew.pids))
+        board.set(Main.WORKER_RESTARTS, self._restarts_before[0] + self._crew.restarts)
+        board.set(Main.WATCHER_RESTARTS, self._restarts_before[1] + self._lookout.restarts)
+        drops = sum(listener.drops() for listener in self._listeners.values())
+        board.set(Main.SOCKET_DROPS, self._drops_before + drops)
+
+
+def _yield_to_others() -> None:
+    """Have this process wait for others, the device's first of all."""
+    os.nice(WORKER_NICENESS)
+    # Niceness counts within a session only where the kernel groups tasks by it (sched(7)).
+    os.setsid()
+    with contextlib.suppress(OSError):
+        pathlib.Path("/proc/self/autogroup").write_text(str(WORKER_NICENESS), encoding="ascii")
 
 
 def _store(listener: Listener) -> None:
