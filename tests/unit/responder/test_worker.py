@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import select
@@ -18,19 +19,34 @@ import typing as t
 import dns.edns
 import dns.flags
 import dns.message
+import dns.name
 import dns.query
 import dns.rcode
+import hypothesis
 import pytest
+from hypothesis import strategies as st
 
 from tests.unit.responder.test_sockets import free_port
-from tests.unit.zone.asking import ALICE, BOB, REGISTRY, SERVICE, ZONE, content, key, many
+from tests.unit.zone.asking import (
+    ALICE,
+    BOB,
+    REGISTRY,
+    SERVICE,
+    TUNNEL,
+    ZONE,
+    content,
+    key,
+    many,
+)
+from tests.unit.zone.test_properties import beside, ordinary_queries
 from wgsd.config import Access, ResponderSettings, ZoneSettings
 from wgsd.model import Endpoint
 from wgsd.responder import frames, stats
 from wgsd.responder import streams as streams_module
 from wgsd.responder import worker as module
 from wgsd.responder.sockets import Listener, listen
-from wgsd.zone.answers import Authority
+from wgsd.zone.answers import Authority, Context
+from wgsd.zone.records import build
 from wgsd.zone.version import Instance, Version
 
 pytestmark = pytest.mark.unit
@@ -291,6 +307,69 @@ def test_a_second_query_of_a_kind_is_answered_by_the_fast_path_and_alike(bed: Be
     assert bed.counted(stats.slot(16, 3, fast=True), 1) == 1
     assert bed.counted(stats.slot(16, 3, fast=False), 1) == 1
     assert bed.counted(stats.slot(1, 0, fast=True), 1) == 1
+
+
+class Line:
+    """Stands in for a UDP socket on which all queries have come already."""
+
+    def __init__(self, queries: t.Sequence[bytes]) -> None:
+        self.waiting = collections.deque(queries)
+        self.responses: dict[int, bytes] = {}
+        self._taken = 0
+
+    def recvfrom(self, size: int) -> tuple[bytes, tuple[str, int]]:
+        if not self.waiting:
+            raise BlockingIOError
+        self._taken += 1
+        return self.waiting.popleft(), ("10.0.0.1", self._taken)
+
+    def sendto(self, response: bytes, to: tuple[str, int]) -> None:
+        self.responses[to[1]] = response
+
+    def sendmsg(
+        self, parts: list[bytes], ancillary: t.Any, flags: int, to: tuple[str, int]
+    ) -> None:
+        self.responses[to[1]] = b"".join(parts)
+
+
+@hypothesis.given(queries=st.lists(ordinary_queries() | st.binary(max_size=30), max_size=20))
+@hypothesis.settings(max_examples=150, deadline=None)
+def test_the_inner_loop_says_what_the_complete_path_says(queries: list[bytes]) -> None:
+    one = content(ALICE, BOB, REGISTRY, addresses=[TUNNEL])
+    configured = settings(guarded=False)
+    authority = Authority(configured, bytes(16), wall=lambda: 0.0)
+    authority.serve(dns.name.from_text(ZONE), build(ZONE, 1, one))
+    # All of them come in other words and for other names as well, when their answers lie ready.
+    queries = [again for query in queries for again in (query, query.swapcase(), beside(query))] * 2
+    line = Line(queries)
+    control, theirs = socket.socketpair()
+    with control, theirs:
+        recorder = stats.Board.create([ZONE], 1).worker(0)
+        versions = [Version(ZONE, 1, one)]
+        worker = module.Worker(theirs, [], configured, versions, recorder, bytes(16))
+        worker._authority = authority
+        drain = worker._drain_open(Listener(Endpoint(TUNNEL, 53), line, line, guarded=False))
+        while line.waiting:
+            drain()
+        drain()
+    for number, query in enumerate(queries, 1):
+        reply = authority.respond(query, Context("10.0.0.1", TUNNEL))
+        assert line.responses.get(number) == (reply and reply.wire)
+    assert sum(recorder.counts[: stats.TRUNCATED]) == len(queries)
+
+
+def test_what_lies_ready_needs_no_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(guarded=False) as bed:
+        bed.hand(ALICE)
+        asked = [(ALICE_NAME, "SRV"), (f"{key('nobody').label}.{SERVICE}", "SRV")]
+        first = [bed.udp(name, rdtype).rcode() for name, rdtype in asked]
+
+        def must_not_be_called(*_: object) -> t.NoReturn:
+            raise AssertionError
+
+        monkeypatch.setattr(module.Worker, "_answer", must_not_be_called)
+        asked[1] = (f"{key('stranger').label}.{SERVICE}", "SRV")
+        assert [bed.udp(name, rdtype).rcode() for name, rdtype in asked] == first
 
 
 def test_a_changed_endpoint_is_served_as_soon_as_it_is_acknowledged(bed: Bed) -> None:

@@ -209,7 +209,7 @@ def ordinary_queries(draw: st.DrawFn) -> bytes:
 
 def beside(wire: bytes) -> bytes:
     """The same query for a neighbour of the name."""
-    length = wire[12]
+    length = wire[12] if len(wire) > 12 else 0
     return wire[:13] + b"y" * length + wire[13 + length :]
 
 
