@@ -16,6 +16,7 @@ import socket
 import time
 import typing as t
 
+import dns.edns
 import dns.exception
 import dns.message
 import dns.query
@@ -37,12 +38,12 @@ PEERS = [PublicKey(bytes([number]) * 32) for number in range(1, 41)]
 KEY_NAME, SECRET = "ops.example.com.", "c2VjcmV0IHNlY3JldCBzZWNyZXQgc2VjcmV0IHNlY3I="
 #: Packets that are made before they are sent; each is sent several times, between other ones.
 POOL = 20_000
-#: Packets after which a sender makes a new pool.
-ROUND = 100_000
-#: Messages on one TCP connection.
-STREAM = 40
-#: One packet of so many goes over TCP.
-STREAMED = 20
+#: Packets sent in a row, and packets after which a sender makes a new pool.
+BURST, ROUND = 100, 100_000
+#: Messages on one TCP connection, of which there is one in so many bursts.
+STREAM, STREAMED = 40, 4
+#: What the senders' own queries are known by, among all that look like it.
+CLIENT_COOKIE = b"wgsdfuzz"
 #: Bytes by which all processes together may grow under a flood.
 GROWTH = 16 << 20
 #: Settings under which every part of the answer path works: keys, networks, limits, metrics.
@@ -82,16 +83,37 @@ def _flood(node: Node, address: str, seed: str, inputs: int) -> None:
     packets = Packets(randomness, names, {KEY_NAME: base64.b64decode(SECRET)})
     with node.network(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.connect((address, 53))
-        for start in range(0, inputs, ROUND):
-            pool = [packets.packet() for _time in range(POOL)]
-            for number in range(min(ROUND, inputs - start)):
+        client.settimeout(0.02)
+        sent, cookie = 0, CLIENT_COOKIE
+        while sent < inputs:
+            if sent % ROUND == 0:
+                pool = [packets.packet() for _time in range(POOL)]
+            for packet in randomness.choices(pool, k=BURST):
                 with contextlib.suppress(OSError):
-                    client.send(randomness.choice(pool))
-                if number % (STREAM * STREAMED) == 0:
-                    _stream(address, packets, randomness.choices(pool, k=STREAM))
-                    with contextlib.suppress(BlockingIOError):
-                        while answer := client.recv(4096, socket.MSG_DONTWAIT):
-                            packets.learn(answer)
+                    client.send(packet)
+            sent += BURST
+            cookie = _wait_for_all(client, packets, cookie)
+            if sent % (BURST * STREAMED) == 0:
+                _stream(address, packets, randomness.choices(pool, k=STREAM))
+
+
+def _wait_for_all(client: socket.socket, packets: Packets, cookie: bytes) -> bytes:
+    """Take responses until the one comes that was asked for last; else most packets were lost.
+
+    Returns:
+        The cookie to come with the next time. With a good one, no rate limit holds.
+    """
+    option = dns.edns.GenericOption(dns.edns.OptionType.COOKIE, cookie)
+    query = dns.message.make_query(ZONE, "SOA", use_edns=0, options=[option]).to_wire()
+    with contextlib.suppress(OSError):
+        client.send(query)
+        while True:
+            response = client.recv(4096)
+            packets.learn(response)
+            at = response.find(CLIENT_COOKIE)
+            if at > 0 and response[:2] == query[:2]:
+                return response[at : at + 24]
+    return cookie
 
 
 def _stream(address: str, packets: Packets, messages: t.Sequence[bytes]) -> None:
