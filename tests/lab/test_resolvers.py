@@ -35,7 +35,7 @@ pytestmark = pytest.mark.lab
 
 PREFIX = "wgtz"
 SERVICE = f"_wireguard._udp.{ZONE}"
-BOB, CAROL, DAVE = (PublicKey(bytes([number]) * 32) for number in range(1, 4))
+BOB, CAROL, DAVE, ERIN = (PublicKey(bytes([number]) * 32) for number in range(1, 5))
 CROWD = [PublicKey(bytes([number, 7]) * 16) for number in range(60)]
 #: Seconds that an instance, and a missing name, may be cached.
 INSTANCE_TTL, NEGATIVE_TTL = 10, 5
@@ -387,21 +387,23 @@ def test_a_cache_holds_nothing_longer_than_its_short_time_to_live(resolvers: Bed
     def ports(key: PublicKey) -> set[int | None]:
         return {resolvers.port_of(address, key) for address in ADDRESSES.values()}
 
-    assert ports(DAVE) == {None}
-    assert ports(BOB) == {41414}
-    for address in ADDRESSES.values():
-        answers = resolvers.ask(address, (instance(BOB), "SRV"), (instance(DAVE), "SRV"))
-        assert 0 <= answers[0].answer[0].ttl <= INSTANCE_TTL
-        assert 0 <= answers[1].authority[0].ttl <= NEGATIVE_TTL
+    resolvers.set(ERIN, "endpoint", "198.51.100.5:5")
     try:
+        resolvers.wait("ERIN", lambda: resolvers.port_of(SERVER, ERIN) == 5)
+        assert ports(ERIN) == {5}
+        assert ports(DAVE) == {None}
+        for address in ADDRESSES.values():
+            answers = resolvers.ask(address, (instance(ERIN), "SRV"), (instance(DAVE), "SRV"))
+            assert 0 <= answers[0].answer[0].ttl <= INSTANCE_TTL
+            assert 0 <= answers[1].authority[0].ttl <= NEGATIVE_TTL
         resolvers.set(DAVE, "endpoint", "198.51.100.4:4")
-        resolvers.set(BOB, "endpoint", "198.51.100.2:51515")
+        resolvers.set(ERIN, "endpoint", "198.51.100.5:55")
         joined = resolvers.wait("DAVE", lambda: ports(DAVE) == {4}, NEGATIVE_TTL + SLACK)
-        moved = resolvers.wait("BOB", lambda: ports(BOB) == {51515}, INSTANCE_TTL + SLACK)
+        moved = resolvers.wait("ERIN", lambda: ports(ERIN) == {55}, INSTANCE_TTL + SLACK)
         print(f"a peer that joined was seen after {joined:.1f} s, one that moved {moved:.1f} later")
     finally:
-        resolvers.set(DAVE, "remove")
-        resolvers.set(BOB, "endpoint", "198.51.100.2:41414")
+        for key in (DAVE, ERIN):
+            resolvers.set(key, "remove")
 
 
 def test_unbound_minimises_names_and_its_random_case_comes_back(resolvers: Bed) -> None:
