@@ -22,16 +22,13 @@ from ..zone.prepared import Shelf, View
 from ..zone.records import CLASS_IN, RECORD_TYPES, build
 from ..zone.version import Content, Delta, Version
 from . import frames, stats
+from .batches import BATCH, SLOT, Batch
 from .limits import Limiter, Verdict
 from .sockets import Listener
 from .streams import Streams, literal
 
 log = logging.getLogger(__name__)
 
-#: Datagrams of one socket answered in a row before others get their turn.
-BATCH = 64
-#: Bytes of the largest datagram that is looked at: there is no larger query.
-RECEIVE_BYTES = 4096
 #: Seconds between two publications of the counts.
 PUBLISH_PERIOD = 0.25
 #: Seconds in which established connections get their last answers.
@@ -177,54 +174,58 @@ class Worker:
     def _drain_open(self, listener: Listener) -> Handler:
         """Return what answers the datagrams that wait on a tunnel listener.
 
-        Anyone whom the kernel lets in may ask, so a query costs little more than two system calls
-        if its answer lies ready. Whatever can be is a local variable here, and nothing is called.
+        Anyone whom the kernel lets in may ask. So if the answer to a query lies ready, it costs two
+        look-ups, and the query becomes its response where it lies: with its ID and, since names
+        are looked up as they came, its question. Nothing here is called that need not be, and
+        whatever can be is a local variable.
         """
         local = listener.endpoint.address
         view = self._shelf.view(local, tcp=False)
-        answers_below = view.answers.get
-        receive, send = listener.udp.recvfrom, listener.udp.sendto
-        counts, turns, size = self._counts, range(BATCH), RECEIVE_BYTES
+        answers_below, counts = view.answers.get, self._counts
+        batch = Batch(listener.udp)
+        area, sizes, receive, send = batch.area, batch.sizes, batch.receive, batch.send
 
-        def respond(query: bytes, source: tuple[t.Any, ...]) -> None:
-            reply = self._answer(query, Context(literal(source[0]), local), view)
-            if reply is not None:
-                self._send(listener, reply.wire, source, [])
+        def answer(query: bytes, number: int) -> bytes | None:
+            reply = self._answer(query, Context(batch.source(number), local), view)
+            return reply and reply.wire
 
         def drain() -> None:
-            query = sent = b""
-            try:
-                for _turn in turns:
-                    query, source = receive(size)
+            first = 0
+            lengths = receive()
+            for number, length in enumerate(lengths):
+                start = number * SLOT
+                query = area[start : start + length]
+                end = 0
+                if length > 12:
                     second = 13 + query[12]
                     answers = answers_below(query[second:])
                     if answers is not None:
                         response_to, denials, slot, slot_denied = answers
                         response = response_to(query[2:second])
                         if response is not None:
-                            send(query[:2] + response, source)
-                            sent = query
+                            end = 2 + len(response)
+                            area[start + 2 : start + end] = response
                             counts[slot] += 1
-                            continue
-                        denial = denials.get(query[2:13])
-                        if denial is not None:
-                            before, after, kept = denial
-                            if query[13:second].lower() not in kept:
-                                send(query[:2] + before + query[12:second] + after, source)
-                                sent = query
-                                counts[slot_denied] += 1
-                                continue
-                    respond(query, source)
-                    sent = query
-            except IndexError:
-                # It ends before its question.
-                respond(query, source)
-            except BlockingIOError:
-                # Nothing is left to receive, unless a response is left that cannot be sent.
-                if sent is not query:
-                    counts[stats.UDP_SEND_FAILED] += 1
-            except OSError:
-                counts[stats.UDP_SEND_FAILED] += 1
+                        else:
+                            denial = denials.get(query[2:13])
+                            if denial is not None:
+                                before, after, kept = denial
+                                if query[13:second].lower() not in kept:
+                                    end = second + len(after)
+                                    area[start + 2 : start + 12] = before
+                                    area[start + second : start + end] = after
+                                    counts[slot_denied] += 1
+                if not end:
+                    response = answer(query, number)
+                    if response is None:
+                        # What is sent together lies together, so silence ends it.
+                        counts[stats.UDP_SEND_FAILED] += send(first, number)
+                        first = number + 1
+                        continue
+                    end = len(response)
+                    area[start : start + end] = response
+                sizes[number] = end
+            counts[stats.UDP_SEND_FAILED] += send(first, len(lengths))
 
         return drain
 
@@ -234,7 +235,7 @@ class Worker:
         def drain() -> None:
             for _turn in range(BATCH):
                 try:
-                    query, source, local, ingress, ancillary = listener.receive(RECEIVE_BYTES)
+                    query, source, local, ingress, ancillary = listener.receive(SLOT)
                 except OSError:
                     return
                 context = Context(literal(source[0]), local, False, ingress)
