@@ -47,7 +47,7 @@ test-sanity: setup ## Run ansible-test sanity on every supported Python found he
 
 .PHONY: test-lab
 test-lab: setup ## Test on real WireGuard behind real NATs (every test that has no layer of its own)
-	@$(PYTHON) -m pytest tests -m 'not kernel' $(addprefix --ignore=tests/,unit kernel bench fuzz)
+	@$(PYTHON) -m pytest tests -m 'not kernel' $(addprefix --ignore=tests/,unit kernel bench)
 
 .PHONY: test-kernel
 test-kernel: setup ## Test the device backend on a kernel that has WireGuard

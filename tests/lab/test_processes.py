@@ -267,6 +267,16 @@ def test_what_does_not_come_through_the_tunnel_learns_nothing(
     assert "41414" in inside
 
 
+def test_an_exporter_that_dies_is_replaced(bed: Bed) -> None:
+    bed.start_device()
+    responder = bed.start(metrics="127.0.0.1:9586")
+    bed.until(lambda: responder.children("exporter"))
+    (exporter,) = responder.children("exporter")
+    os.kill(exporter, signal.SIGKILL)
+    bed.until(lambda: f"exporter {exporter} ended unasked (signal 9)" in responder.log)
+    bed.until(lambda: responder.children("exporter"))
+
+
 def test_metrics_and_status_tell_what_happens(serving: Bed) -> None:
     responder = serving.responder
     assert responder

@@ -365,7 +365,8 @@ def _read(path: pathlib.Path) -> Field:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) else exc
-        raise UsageError(f"{path}: cannot be read: {reason}", "check its path and mode") from None
+        remedy = "run as root" if isinstance(exc, PermissionError) else "check its path and mode"
+        raise UsageError(f"{path}: cannot be read: {reason}", remedy) from None
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError as exc:

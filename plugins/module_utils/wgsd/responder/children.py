@@ -11,23 +11,32 @@ import gc
 import logging
 import os
 import pathlib
+import selectors
 import signal
 import socket
+import time
 import typing as t
 
 log = logging.getLogger(__name__)
 
+#: Seconds between two starts of a process that goes on ending.
+RESTART_PERIOD = 5.0
 #: Signals that mean something to the supervisor.
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 Task = t.Callable[[socket.socket], None]
 
 
+def set_name(name: str) -> None:
+    """Have lists of processes show this one as ``wgsd-`` and *name*: 10 characters at most."""
+    pathlib.Path("/proc/self/comm").write_text(f"wgsd-{name}", encoding="ascii")
+
+
 def fork(name: str, task: Task, keep: t.Iterable[int] = ()) -> tuple[int, socket.socket]:
     """Run *task* in a new process.
 
     Args:
-        name: What people see in a list of processes, after ``wgsd-``: 10 characters at most.
+        name: See `set_name`.
         task: Gets the process's end of a stream; it is to return when the other end is closed.
         keep: Descriptors that the process goes on using; all others are of no use to it.
 
@@ -40,6 +49,68 @@ def fork(name: str, task: Task, keep: t.Iterable[int] = ()) -> tuple[int, socket
         _be_a_child(name, task, theirs, {0, 1, 2, theirs.fileno(), *keep})
     theirs.close()
     return pid, ours
+
+
+class Kept:
+    """One process that is started again whenever it ends by itself.
+
+    Attributes:
+        restarts: How often that was.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        start: t.Callable[[], tuple[int, socket.socket]],
+        selector: selectors.BaseSelector,
+        monotonic: t.Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Make it; `keep` starts the process.
+
+        Args:
+            name: What to call it in the log.
+            start: Starts the process, as `fork` does.
+            selector: Gets the control socket, with this object as its data.
+        """
+        self._name = name
+        self._start = start
+        self._selector = selector
+        self._monotonic = monotonic
+        self._running: tuple[int, socket.socket] | None = None
+        self._next_start = 0.0
+        self.restarts = 0
+
+    def keep(self) -> float:
+        """Start the process if it is not there.
+
+        Returns:
+            Seconds until it has to be called again.
+        """
+        now = self._monotonic()
+        if self._running:
+            return RESTART_PERIOD
+        if now < self._next_start:
+            return self._next_start - now
+        self._next_start = now + RESTART_PERIOD
+        self._running = self._start()
+        self._selector.register(self._running[1], selectors.EVENT_READ, self)
+        return RESTART_PERIOD
+
+    def handle(self) -> None:
+        """React to an event on the control socket: nothing is ever sent there but its end."""
+        pid = self._running[0] if self._running else 0
+        ended = self.stop()
+        self.restarts += 1
+        log.error("%s %d ended unasked (%s); starting another", self._name, pid, ended)
+
+    def stop(self) -> str:
+        """End the process and return how it ended."""
+        if not self._running:
+            return "it had not started"
+        (pid, control), self._running = self._running, None
+        self._selector.unregister(control)
+        control.close()
+        return kill(pid)
 
 
 def has_ended(pid: int) -> str | None:
@@ -67,7 +138,7 @@ def _be_a_child(
     """Run *task* and never return into what the supervisor was doing."""
     code = 1
     try:
-        pathlib.Path("/proc/self/comm").write_text(f"wgsd-{name}", encoding="ascii")
+        set_name(name)
         # The control socket says when to end. Signals are for the supervisor, which decides.
         signal.set_wakeup_fd(-1)
         for number in SIGNALS:

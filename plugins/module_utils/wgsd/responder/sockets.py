@@ -28,6 +28,7 @@ _IPV6_PKTINFO = 50
 _IPV6_FREEBIND = 78
 _SO_ATTACH_FILTER = 26
 _SO_DETACH_FILTER = 27
+_SO_RCVBUFFORCE = 33
 _SO_MEMINFO = 55
 _IN_PKTINFO = struct.Struct("=I4s4s")
 _IN6_PKTINFO = struct.Struct("=16sI")
@@ -36,7 +37,7 @@ _MEMINFO_DROPS = 8
 _CMSG_HEADER = struct.Struct("@Nii")
 _ANCILLARY_BYTES = 128
 _BACKLOG = 128
-#: Bytes of queries that may wait while all workers are busy; the kernel gives what it allows.
+#: Bytes of the kernel's memory for queries that wait: some 5,000, a second of a busy registry.
 _RECEIVE_BUFFER = 4 << 20
 #: The index of the loopback interface, in every network namespace.
 LOOPBACK_INDEX = 1
@@ -133,6 +134,11 @@ class Listener:
         for sock in (self.udp, self.tcp):
             with contextlib.suppress(OSError):  # There was no filter.
                 sock.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
+
+    def widen(self) -> None:
+        """Let more queries wait than the system's limit allows, for who has CAP_NET_ADMIN."""
+        with contextlib.suppress(OSError):
+            self.udp.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER)
 
     def drops(self) -> int:
         """Return how many datagrams the kernel threw away: for want of room, or by the filter."""

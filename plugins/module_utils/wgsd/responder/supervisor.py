@@ -42,6 +42,9 @@ log = logging.getLogger(__name__)
 WORKER_NICENESS = 10
 #: Seconds between two reports.
 REPORT_PERIOD = 1.0
+#: Seconds after which workers that are not all up are trouble: a service manager that waits for the
+#: end of a reload is not to wait for ever.
+SETTLE_MAX = 10.0
 
 
 class Supervisor:
@@ -72,9 +75,10 @@ class Supervisor:
         self._stopping = self._reload_wanted = False
         self._check: Check | None = None
         self._status = ""
+        self._unsettled_since = monotonic()
         self._told_at = -REPORT_PERIOD
         self._last_report: dict[str, t.Any] | None = None
-        self._exporter: tuple[int, socket.socket] | None = None
+        self._exporter: children.Kept | None = None
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT; SIGHUP makes it become the program on the disk.
@@ -82,6 +86,8 @@ class Supervisor:
         Raises:
             UsageError: an address of the configuration cannot be listened on.
         """
+        # After a reload the interpreter's name would be shown.
+        children.set_name("responder")
         self._selector = selectors.DefaultSelector()
         workers = self._take_over()
         self._crew = Crew(
@@ -102,11 +108,15 @@ class Supervisor:
             while not self._stopping:
                 self._follow_addresses()
                 waits = [self._lookout.keep(), self._crew.keep(), self._report()]
+                if self._exporter:
+                    waits.append(self._exporter.keep())
                 for key, mask in self._selector.select(max(0.0, min(waits))):
                     if isinstance(key.data, Member):
                         self._crew.handle(key.data, mask)
                     elif isinstance(key.data, Lookout):
                         key.data.handle(mask)
+                    elif isinstance(key.data, children.Kept):
+                        key.data.handle()
                     elif isinstance(key.data, Check):
                         self._finish_reload()
                     else:
@@ -235,6 +245,8 @@ class Supervisor:
                 listener.close()
         for endpoint, listener in opened.items():
             if endpoint not in self._listeners and endpoint not in self._spare:
+                with privileges.taken_up(privileges.CAP_NET_ADMIN):
+                    listener.widen()
                 _store(listener)
         self._listeners, self._spare = opened, {}
         self._admitted = {e: a for e, a in self._admitted.items() if e in opened}
@@ -287,13 +299,20 @@ class Supervisor:
 
     def _export(self) -> None:
         """Start the process that shows the figures to Prometheus, if one is wished for."""
-        if self._settings.metrics is None:
+        metrics = self._settings.metrics
+        if metrics is None:
             return
-        with listen_tcp(self._settings.metrics, "metrics") as sock:
-            self._exporter = children.fork(
-                "exporter", lambda control: self._serve_figures(sock, control), [sock.fileno()]
+        listening = listen_tcp(metrics, "metrics")
+
+        def start() -> tuple[int, socket.socket]:
+            return children.fork(
+                "exporter",
+                lambda control: self._serve_figures(listening, control),
+                [listening.fileno()],
             )
-        log.info("metrics on http://%s/metrics", self._settings.metrics)
+
+        self._exporter = children.Kept("exporter", start, self._selector, self._monotonic)
+        log.info("metrics on http://%s/metrics", metrics)
 
     def _serve_figures(self, sock: socket.socket, control: socket.socket) -> None:
         _yield_to_others()
@@ -303,9 +322,7 @@ class Supervisor:
 
     def _stop_exporter(self) -> None:
         if self._exporter:
-            pid, control = self._exporter
-            control.close()
-            children.kill(pid)
+            self._exporter.stop()
         self._exporter = None
 
     def _begin_reload(self) -> None:
@@ -358,6 +375,8 @@ class Supervisor:
         troubles = [seen.trouble for seen in self._lookout.sightings.values() if seen.trouble]
         if not self._listeners:
             troubles.append(self._listen_trouble or "no tunnel address to listen on yet")
+        elif not self._crew.is_settled and self._monotonic() - self._unsettled_since > SETTLE_MAX:
+            troubles.append("the workers do not come up; see the log above")
         return troubles
 
     def _report(self) -> float:
@@ -367,6 +386,8 @@ class Supervisor:
             Seconds until it has to be called again.
         """
         now = self._monotonic()
+        if self._crew.is_settled:
+            self._unsettled_since = now
         troubles = self._troubles()
         status = "; ".join(troubles) or "serving"
         # Nothing is known before the watcher's first word. After a reload the workers of before may

@@ -188,7 +188,13 @@ class Authority:
         else:
             self._fill(response, query, context, good, signature.key)
         proven = context.tcp or good is True or signature.key is not None
-        return Reply(signature.sign(response.finish()), proven)
+        signed = signature.sign(response.finish())
+        if len(signed) > limit:
+            # Question and signature alone fit no datagram: names that nobody has.
+            response = message.Response(message.Query(query.id, query.flags))
+            response.fail(FORMERR)
+            signed = response.finish()
+        return Reply(signed, proven)
 
     def _check(self, wire: bytes, query: message.Query) -> tsig.Signature:
         try:
