@@ -464,6 +464,18 @@ def test_what_came_over_tcp_is_still_answered_when_the_worker_has_to_end() -> No
             assert len(stream.read()) > 20 * 60_000
 
 
+def test_a_supervisor_that_dies_with_a_delta_on_its_way_leaves_no_answer_out() -> None:
+    with serving(guarded=False) as bed:
+        bed.hand(ALICE)
+        with bed.connect() as client:
+            client.sendall(framed())
+            # Closed with something unread, the other end cannot acknowledge.
+            bed.control.sendall(frames.frame(b"") * 100)
+            bed.control.close()
+            assert receive(client).answer
+            assert is_closed(client)
+
+
 def test_a_client_that_does_not_read_delays_the_end_only_so_long(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

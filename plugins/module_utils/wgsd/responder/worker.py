@@ -29,6 +29,8 @@ from .streams import Streams, literal
 
 log = logging.getLogger(__name__)
 
+#: Bytes read from the control socket at a time.
+CONTROL_BYTES = 1 << 20
 #: Seconds between two publications of the counts.
 PUBLISH_PERIOD = 0.25
 #: Seconds in which established connections get their last answers.
@@ -145,17 +147,18 @@ class Worker:
                 self._streams.progress(descriptor, mask)
 
     def _take_deltas(self) -> None:
-        try:
-            chunk = self._control.recv(1 << 20)
-        except ConnectionError:
-            chunk = b""
-        self._running = bool(chunk)
-        self._handed += chunk
-        while (encoded := frames.take(self._handed)) is not None:
-            # The supervisor also asks only whether we still work.
-            if encoded:
-                self._step(Delta.decode(encoded))
-            self._control.sendall(b".")
+        # Whether a supervisor has closed the socket or has died comes to the same.
+        with contextlib.suppress(ConnectionError):
+            chunk = self._control.recv(CONTROL_BYTES)
+            self._handed += chunk
+            while (encoded := frames.take(self._handed)) is not None:
+                # There are messages without content, to see whether we still work.
+                if encoded:
+                    self._step(Delta.decode(encoded))
+                self._control.sendall(b".")
+            if chunk:
+                return
+        self._running = False
 
     def _step(self, delta: Delta) -> None:
         origin = dns.name.from_text(delta.zone)

@@ -97,7 +97,8 @@ class _Dependents:
 class View:
     """The answers to those who ask one address by one transport.
 
-    Who is in a hurry looks into the table himself, and asks `find` if nothing is there.
+    Whoever has no time to call `find` may look into the table first: it then has to be asked in
+    lower case, and `find` has the answer to other spellings.
 
     Attributes:
         answers: By the query from its second label on. All labels in here are in lower case.
