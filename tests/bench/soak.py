@@ -22,6 +22,7 @@ import time
 import typing as t
 
 from tests.lab.errors import LabError
+from wgsd.responder.batches import BATCH
 
 from . import dnsperf, prober
 from .clients import Babbler, TcpClient
@@ -237,7 +238,8 @@ class Soak:
         flood, told = self._flood, self._told
         lost = flood.lost + len(self._lost)
         kernel = {name: self._after[name] - self._before[name] for name in self._after}
-        in_hands = len(self._times("worker"))
+        killed = len(self._times("worker"))
+        in_hands = BATCH * killed
         dropped = sum(kernel.values())
         answered = sum(map(len, self._took.values()))
         faults = list(self._faults(lost, dropped, in_hands))
@@ -260,7 +262,7 @@ class Soak:
             "time of an answer after": {
                 name: _centiles(took) for name, took in self._took.items() if took
             },
-            "workers killed, replaced": f"{in_hands}, {told['worker_restarts']}",
+            "workers killed, replaced": f"{killed}, {told['worker_restarts']}",
             "watchers killed, replaced": (
                 f"{len(self._times('watcher'))}, {told['watcher_restarts']}"
             ),
@@ -277,8 +279,8 @@ class Soak:
         told, tcp = self._told, self._tcp
         if lost > dropped + in_hands:
             yield (
-                f"{lost} queries were lost; the kernel dropped {dropped}, and {in_hands} killed"
-                " workers may have had one each in their hands"
+                f"{lost} queries were lost; the kernel dropped {dropped}, and killed workers may"
+                f" have had {in_hands} in their hands"
             )
         stray = sum(not self._was_killed_at(sent) for sent in self._lost)
         if stray > dropped:

@@ -178,9 +178,8 @@ class Worker:
         """Return what answers the datagrams that wait on a tunnel listener.
 
         Anyone whom the kernel lets in may ask. So if the answer to a query lies ready, it costs two
-        look-ups, and the query becomes its response where it lies: with its ID and, since names
-        are looked up as they came, its question. Nothing here is called that need not be, and
-        whatever can be is a local variable.
+        look-ups, and the query becomes its response where it lies, with its ID and its question.
+        Nothing here is called that need not be, and whatever can be is a local variable.
         """
         local = listener.endpoint.address
         view = self._shelf.view(local, tcp=False)
@@ -197,29 +196,27 @@ class Worker:
             lengths = receive()
             for number, length in enumerate(lengths):
                 start = number * SLOT
-                query = area[start : start + length]
+                low = area[start : start + length].lower()
                 end = 0
                 if length > 12:
-                    second = 13 + query[12]
-                    answers = answers_below(query[second:])
+                    second = 13 + low[12]
+                    answers = answers_below(low[second:])
                     if answers is not None:
-                        response_to, denials, slot, slot_denied = answers
-                        response = response_to(query[2:second])
-                        if response is not None:
-                            end = 2 + len(response)
-                            area[start + 2 : start + end] = response
+                        parts_by, denials, slot, slot_denied, opt_bytes = answers
+                        parts: t.Sequence[t.Any] | None = parts_by(low[2:second])
+                        if parts is None:
+                            denial = denials.get(low[2:13])
+                            if denial is not None and low[13:second] not in denial[2]:
+                                parts, slot = denial, slot_denied
+                        if parts is not None:
+                            after = parts[1]
+                            asked = length - opt_bytes
+                            end = asked + len(after)
+                            area[start + 2 : start + 12] = parts[0]
+                            area[start + asked : start + end] = after
                             counts[slot] += 1
-                        else:
-                            denial = denials.get(query[2:13])
-                            if denial is not None:
-                                before, after, kept = denial
-                                if query[13:second].lower() not in kept:
-                                    end = second + len(after)
-                                    area[start + 2 : start + 12] = before
-                                    area[start + second : start + end] = after
-                                    counts[slot_denied] += 1
                 if not end:
-                    response = answer(query, number)
+                    response = answer(area[start : start + length], number)
                     if response is None:
                         # What is sent together lies together, so silence ends it.
                         counts[stats.UDP_SEND_FAILED] += send(first, number)

@@ -24,14 +24,18 @@ if t.TYPE_CHECKING:
     from .records import Labels
     from .version import Delta
 
-#: Of a response that denies a name: what comes before the question's first label, what after it,
-#: and the first labels that must not be denied.
+#: Of a response: what comes before the question, without the ID, and what after it.
+Parts = tuple[bytes, bytes]
+#: Of one that denies a name, besides: the first labels that must not be denied.
 Denial = tuple[bytes, bytes, t.Container[bytes]]
 #: For queries that are the same from their second label on:
-#: * returns the response, without its ID, by the query's bytes between the ID and the second label,
+#: * returns the parts of the response by the query's bytes between the ID and the second label,
 #: * denials by those between the ID and the first label (so by its length as well),
-#: * the slots that count a response that is no denial, and one that is.
-Answers = tuple[t.Callable[[bytes], t.Optional[bytes]], dict[bytes, Denial], int, int]
+#: * the slots that count a response that is no denial, and one that is,
+#: * the bytes of the query after its question.
+#: All bytes of the query are in lower case. For an ordinary query that makes no difference beside
+#: its name: it may be one type without records for another, one large UDP size for another.
+Answers = tuple[t.Callable[[bytes], t.Optional[Parts]], dict[bytes, Denial], int, int, int]
 
 #: What people and programs ask for: A, NS, CNAME, SOA, PTR, MX, TXT, AAAA, SRV, NAPTR, DS, DNSKEY,
 #: SVCB, HTTPS, ANY, CAA.
@@ -68,7 +72,7 @@ _OVERHEAD = 350
 
 if t.TYPE_CHECKING:
     #: A table of responses, and a key in it.
-    Place = tuple[dict[bytes, bytes], bytes]
+    Place = tuple[dict[bytes, Parts], bytes]
 
 
 @dataclasses.dataclass
@@ -77,11 +81,12 @@ class _Group:
 
     slot: int
     slot_denied: int
-    responses: dict[bytes, bytes] = dataclasses.field(default_factory=dict)
+    opt_bytes: int
+    responses: dict[bytes, Parts] = dataclasses.field(default_factory=dict)
     denials: dict[bytes, Denial] = dataclasses.field(default_factory=dict)
 
     def answers(self) -> Answers:
-        return self.responses.get, self.denials, self.slot, self.slot_denied
+        return self.responses.get, self.denials, self.slot, self.slot_denied, self.opt_bytes
 
 
 @dataclasses.dataclass
@@ -101,7 +106,7 @@ class View:
     lower case, and `find` has the answer to other spellings.
 
     Attributes:
-        answers: By the query from its second label on. All labels in here are in lower case.
+        answers: By the query from its second label on, in lower case.
         opened: The origins of the zones that may be asked. Only these are looked after.
         size: Bytes of all this, about.
     """
@@ -132,20 +137,20 @@ class View:
         """Return the response to a query in whatever case, and its slot; None if not known."""
         if len(query) <= HEADER.size:
             return None
-        low, second, end = _lowered(query)
+        low = query.lower()
+        second = HEADER.size + 1 + low[HEADER.size]
         answers = self.answers.get(low[second:])
         if answers is None:
             return None
-        response_to, denials, slot, slot_denied = answers
-        question = query[HEADER.size : end + 2]
-        response = response_to(low[:second])
-        if response is not None:
-            return query[:2] + response[:10] + question + response[end:], slot
-        denial = denials.get(low[:11])
-        if denial is None or low[11:second] in denial[2]:
-            return None
-        before, after, _kept = denial
-        return query[:2] + before + question + after[end - second :], slot_denied
+        parts_by, denials, slot, slot_denied, opt_bytes = answers
+        parts = parts_by(low[2:second])
+        if parts is None:
+            denial = denials.get(low[2 : HEADER.size + 1])
+            if denial is None or low[HEADER.size + 1 : second] in denial[2]:
+                return None
+            parts, slot = denial[:2], slot_denied
+        before, after = parts
+        return query[:2] + before + query[HEADER.size : len(query) - opt_bytes] + after, slot
 
     def learn(self, query: bytes, response: bytes) -> None:
         """Keep what the complete path has answered, if more queries of the kind are to come.
@@ -163,20 +168,23 @@ class View:
         if zone is None or origin not in self.opened:
             return
         dependents = self._dependents.setdefault(origin, _Dependents())
-        low, second, end = _lowered(query)
-        head, tail = response[2:12], response[end + 2 :]
-        rdtype = TYPE_CLASS.unpack_from(low, end - TYPE_CLASS.size)[0]
-        rest = low[second:]
+        low = query.lower()
+        second = HEADER.size + 1 + low[HEADER.size]
+        rest, opt_bytes = low[second:], _OPT_BYTES if query[11] else 0
+        end = len(query) - opt_bytes
+        parts = response[2 : HEADER.size], response[end:]
+        rdtype = TYPE_CLASS.unpack_from(query, end - TYPE_CLASS.size)[0]
         group = self._groups.get(rest)
         if group is None:
-            group = _Group(self._slot(rdtype, _NOERROR), self._slot(rdtype, _NXDOMAIN))
+            slots = self._slot(rdtype, _NOERROR), self._slot(rdtype, _NXDOMAIN)
+            group = _Group(*slots, opt_bytes)
             self._groups[rest] = group
             self.answers[rest] = group.answers()
             self.size += _cost(rest, b"")
         if response[3] & 0xF != _NXDOMAIN:
-            key = low[:second]
-            group.responses[key] = head + low[10:end] + tail
-            self.size += _cost(key, group.responses[key])
+            key = low[2:second]
+            group.responses[key] = parts
+            self.size += _cost(key, parts[1])
             instance = zone.instance_of(labels)
             authorities, additionals = struct.unpack_from("!2H", response, 8)
             if instance is not None and not authorities:
@@ -189,9 +197,8 @@ class View:
             return
         kept = self._labels_kept(zone, labels)
         if kept is not None and labels[0] not in kept:
-            after = low[second:end] + tail
-            group.denials[low[:11]] = head, after, kept
-            self.size += _cost(rest, after)
+            group.denials[low[2 : HEADER.size + 1]] = (*parts, kept)
+            self.size += _cost(rest, parts[1])
             dependents.denying.add(rest)
 
     def forget(self, origin: Labels, before: Zone | None, delta: Delta) -> None:
@@ -225,7 +232,7 @@ class View:
 
     def _drop(self, places: list[Place]) -> None:
         for responses, key in places:
-            self.size -= _cost(key, responses.pop(key))
+            self.size -= _cost(key, responses.pop(key)[1])
         places.clear()
 
     def _labels_kept(self, zone: Zone, labels: Labels) -> t.Container[bytes] | None:
@@ -300,17 +307,6 @@ def _cost(key: bytes, value: bytes) -> int:
 def _end_of_name(query: bytes) -> int:
     """Return where the name of an ordinary query ends."""
     return len(query) - TYPE_CLASS.size - (_OPT_BYTES if query[11] else 0)
-
-
-def _lowered(query: bytes) -> tuple[bytes, int, int]:
-    """Return an ordinary query in lower case, without its ID, and where in that are its parts.
-
-    Returns:
-        The bytes, where the second label starts, and where the question ends.
-    """
-    asked = _end_of_name(query)
-    low = query[2:asked].lower() + query[asked:]
-    return low, 11 + low[10], asked + TYPE_CLASS.size - 2
 
 
 def _ordinary_name(query: bytes) -> Labels | None:
