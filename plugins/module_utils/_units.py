@@ -106,8 +106,8 @@ def responder(command: str, devices: t.Iterable[str], state: pathlib.PurePath) -
         + _RESPONDER.format(command=command, state=state)
         + _SANDBOX.format(
             capabilities="CAP_NET_ADMIN CAP_NET_BIND_SERVICE CAP_DAC_OVERRIDE",
-            # Its processes give up rights, and workers are niced.
-            system_calls="SystemCallFilter=capset setpriority\n",
+            # Its processes give up rights, and workers stand back for others.
+            system_calls="SystemCallFilter=capset setpriority sched_setscheduler\n",
         )
     )
 

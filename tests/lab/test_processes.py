@@ -135,7 +135,9 @@ def test_only_the_watcher_may_touch_the_device(bed: Bed) -> None:
     for pid in (exporter, *responder.workers()):
         assert not any(capabilities(pid)[kind] for kind in ("CapEff", "CapPrm", "CapInh"))
         assert os.getpriority(os.PRIO_PROCESS, pid) == 10
+        assert os.sched_getscheduler(pid) == os.SCHED_IDLE
     assert os.getpriority(os.PRIO_PROCESS, watcher) == 0
+    assert os.sched_getscheduler(watcher) == os.SCHED_OTHER
 
 
 def test_a_watcher_that_dies_takes_no_answer_with_it(serving: Bed) -> None:

@@ -425,12 +425,15 @@ class Supervisor:
 
 
 def _yield_to_others() -> None:
-    """Have this process wait for others, the device's first of all."""
-    os.nice(WORKER_NICENESS)
-    # Niceness counts within a session only where the kernel groups tasks by it (sched(7)).
+    """Have this process stand back for any other that wakes up, the device's first of all."""
+    # Where tasks are grouped by session (sched(7)) or by unit (CPUWeight=), the group's weight keeps
+    # it from starving; its policy says only that it never lets another one wait.
     os.setsid()
     with contextlib.suppress(OSError):
         pathlib.Path("/proc/self/autogroup").write_text(str(WORKER_NICENESS), encoding="ascii")
+    os.nice(WORKER_NICENESS)
+    with contextlib.suppress(OSError):
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
 def _store(listener: Listener) -> None:
