@@ -426,8 +426,8 @@ class Supervisor:
 
 def _yield_to_others() -> None:
     """Have this process stand back for any other that wakes up, the device's first of all."""
-    # Where tasks are grouped by session (sched(7)) or by unit (CPUWeight=), the group's weight keeps
-    # it from starving; its policy says only that it never lets another one wait.
+    # Where tasks are grouped by session (sched(7)) or by unit (CPUWeight=), the group's weight
+    # keeps it from starving; its policy says only that it never lets another one wait.
     os.setsid()
     with contextlib.suppress(OSError):
         pathlib.Path("/proc/self/autogroup").write_text(str(WORKER_NICENESS), encoding="ascii")
