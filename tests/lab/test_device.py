@@ -524,7 +524,8 @@ def test_traffic_makes_a_new_peer_without_parsing_what_it_does_not_change(
 
     for module in (userspace, wire):
         monkeypatch.setattr(module, "parse_peer", noted(module.parse_peer))
-    with two_hosts(namespace) as (wg, key), open_device(wg.name) as backend:
+    with two_hosts(namespace) as hosts, open_device(hosts[0].name) as backend:
+        wg, key = hosts
         there = Endpoint.make("192.0.2.2", 51820)
         backend.apply([PeerChange(key, there, 25, ("10.0.0.2/32",), create=True)])
         devices.wait_until(lambda: only_peer(backend).last_handshake > 0, "a handshake")

@@ -22,10 +22,12 @@ import pytest
 
 from .bare import BareLab
 from .responder import ALICE, BOB, PYTHONS, SERVICE, TUNNEL, ZONE, Bed, instance
+from .unpacked import unpacked
 
 pytestmark = pytest.mark.lab
 
 PREFIX = "wgtp"
+ALERTS = pathlib.Path(__file__).parents[2] / "docs" / "examples" / "alerts.yml"
 #: Bits of capability sets.
 NET_ADMIN, DAC_OVERRIDE = 1 << 12, 1 << 1
 
@@ -289,12 +291,15 @@ def test_metrics_and_status_tell_what_happens(serving: Bed) -> None:
     for _time in range(20):
         serving.ask(instance(ALICE))
 
-    def metrics() -> dict[str, float]:
+    def fetched() -> str:
         fetch = (
             "import urllib.request as u;"
-            "print(u.urlopen('http://127.0.0.1:9586/metrics', timeout=5).read().decode())"
+            "print(u.urlopen('http://127.0.0.1:9586/metrics', timeout=5).read().decode(), end='')"
         )
-        lines = serving.host.run([serving.python, "-c", fetch]).stdout.splitlines()
+        return serving.host.run([serving.python, "-c", fetch]).stdout
+
+    def metrics() -> dict[str, float]:
+        lines = fetched().splitlines()
         pairs = [line.rsplit(" ", 1) for line in lines if line and not line.startswith("#")]
         return {name: float(value) for name, value in pairs}
 
@@ -310,3 +315,17 @@ def test_metrics_and_status_tell_what_happens(serving: Bed) -> None:
     report = responder.report
     assert report["zones"][0]["peers_served"] == 2
     assert report["listening"] == [f"{TUNNEL}:53"]
+    assert promtool("check", "metrics", given=fetched()) == ""
+
+
+def test_promtool_has_nothing_to_say_against_the_alerting_rules() -> None:
+    assert promtool("check", "rules", str(ALERTS)) == ""
+
+
+def promtool(*arguments: str, given: str = "") -> str:
+    """Return what Prometheus' own checker complains of."""
+    program = unpacked("prometheus") / "usr" / "bin" / "promtool"
+    done = subprocess.run(
+        [program, *arguments], input=given, capture_output=True, text=True, check=False
+    )
+    return done.stderr + (done.stdout if done.returncode else "")

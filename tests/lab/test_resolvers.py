@@ -27,9 +27,9 @@ import pytest
 from wgsd.keys import PublicKey
 
 from .bare import BareHost, BareLab
-from .machine import cache_dir
 from .mesh import INTERFACE, SERVER, ZONE, Mesh
 from .topology import REGISTRY, REGISTRY_ADDRESS, Site
+from .unpacked import unpacked
 
 pytestmark = pytest.mark.lab
 
@@ -245,23 +245,6 @@ def bus(bed: Bed) -> t.Iterator[None]:
         yield
 
 
-def resolved_folder() -> pathlib.Path:
-    """Where systemd-resolved and its library are unpacked.
-
-    Its package must not be installed: it would make itself the resolver of this machine.
-    """
-    folder = cache_dir() / "resolved"
-    if not (folder / "done").exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        fetch = ["apt-get", "download", "-q", "-o", "APT::Sandbox::User=root"]
-        packages = ["systemd-resolved", "libsystemd-shared"]
-        subprocess.run([*fetch, *packages], cwd=folder, check=True, stdout=subprocess.DEVNULL)
-        for archive in folder.glob("*.deb"):
-            subprocess.run(["dpkg-deb", "-x", archive, folder], check=True)
-        (folder / "done").touch()
-    return folder
-
-
 def resolved_command(bed: Bed) -> list[str]:
     """Make the peer ready for systemd-resolved and return how it is started."""
     for file, line in RESOLVED_USER.items():
@@ -275,7 +258,7 @@ def resolved_command(bed: Bed) -> list[str]:
 
 def systemd_command(program: str) -> list[str]:
     """Return how a program of systemd-resolved's package, by the end of its path, is started."""
-    folder = resolved_folder()
+    folder = unpacked("systemd-resolved", "libsystemd-shared")
     (path,) = folder.glob(f"**/{program}")
     (library,) = folder.glob("**/libsystemd-shared-*.so")
     return ["env", f"LD_LIBRARY_PATH={library.parent}", str(path)]

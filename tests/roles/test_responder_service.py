@@ -180,8 +180,8 @@ def test_the_watcher_alone_may_administer_the_network(site: Site) -> None:
         kind = "supervisor" if int(pid) == main else name
         rights.setdefault(kind, []).append((int(permitted, 16), int(effective, 16)))
     assert rights.keys() == {"supervisor", "wgsd-watcher", "wgsd-worker"}
-    assert not any(effective & CAP_NET_ADMIN for _, effective in rights["supervisor"])
-    assert all(effective & CAP_NET_ADMIN for _, effective in rights["wgsd-watcher"])
+    assert not any(effective & CAP_NET_ADMIN for _permitted, effective in rights["supervisor"])
+    assert all(effective & CAP_NET_ADMIN for _permitted, effective in rights["wgsd-watcher"])
     assert set(rights["wgsd-worker"]) == {(0, 0)}
 
 

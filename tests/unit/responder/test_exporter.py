@@ -11,10 +11,8 @@ import http.client
 import os
 import pathlib
 import re
-import shutil
 import signal
 import socket
-import subprocess
 import time
 import typing as t
 
@@ -101,24 +99,6 @@ def read_all(sock: socket.socket) -> bytes:
     while chunk := sock.recv(65536):
         data += chunk
     return data
-
-
-def promtool(*arguments: str, given: str = "") -> str:
-    """Return what promtool complains of."""
-    if not shutil.which("promtool"):
-        pytest.skip("promtool is not installed")
-    done = subprocess.run(
-        ["promtool", *arguments], input=given, capture_output=True, text=True, check=False
-    )
-    return done.stderr + (done.stdout if done.returncode else "")
-
-
-def test_promtool_has_nothing_to_say_against_the_metrics(bed):
-    assert promtool("check", "metrics", given=bed.ask()[2]) == ""
-
-
-def test_promtool_has_nothing_to_say_against_the_alerting_rules():
-    assert promtool("check", "rules", str(ALERTS)) == ""
 
 
 def test_the_alerting_rules_ask_for_metrics_that_are_there(bed):

@@ -185,8 +185,8 @@ class Lookout:
         )
 
     def _let_go(self) -> None:
-        assert self._control is not None
-        self._selector.unregister(self._control)
-        self._control.close()
-        self._control = None
+        control, self._control = self._control, None
+        if control is not None:
+            self._selector.unregister(control)
+            control.close()
         self._incoming.clear()

@@ -118,7 +118,7 @@ class Supervisor:
                     elif isinstance(key.data, children.Kept):
                         key.data.handle()
                     elif isinstance(key.data, Check):
-                        self._finish_reload()
+                        self._finish_reload(key.data)
                     else:
                         woken.recv(4096)
                 if self._reload_wanted and not self._check:
@@ -335,10 +335,9 @@ class Supervisor:
             return
         self._selector.register(self._check.ended, selectors.EVENT_READ, self._check)
 
-    def _finish_reload(self) -> None:
-        assert self._check is not None
-        self._selector.unregister(self._check.ended)
-        objections = self._check.objections()
+    def _finish_reload(self, check: Check) -> None:
+        self._selector.unregister(check.ended)
+        objections = check.objections()
         self._check = None
         if objections:
             self._refuse_reload(objections)

@@ -1,0 +1,25 @@
+# Copyright: (c) 2026, wgsd.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Programs out of Debian packages that must not be installed: they would start daemons here."""
+
+from __future__ import annotations
+
+import pathlib
+import subprocess
+
+from .machine import cache_dir
+
+
+def unpacked(*packages: str) -> pathlib.Path:
+    """Return the folder in which these packages are unpacked; the first call fetches them."""
+    folder = cache_dir() / packages[0]
+    if not (folder / "done").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        fetch = ["apt-get", "download", "-q", "-o", "APT::Sandbox::User=root"]
+        subprocess.run([*fetch, *packages], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+        for archive in folder.glob("*.deb"):
+            subprocess.run(["dpkg-deb", "-x", archive, folder], check=True)
+        (folder / "done").touch()
+    return folder
