@@ -243,6 +243,30 @@ def test_a_device_made_anew_is_asked_through_its_new_interface(serving: Bed) -> 
     serving.until(lambda: serving.port_of(BOB) == 51821)
 
 
+def from_outside(lab: BareLab, *command: str) -> str:
+    """What a command prints on a host that reaches the tunnel address without the tunnel."""
+    internet = lab.internet
+    internet.run(["ip", "route", "replace", f"{TUNNEL}/32", "via", lab.registry.address])
+    try:
+        return subprocess.run(
+            internet.command(command), capture_output=True, text=True, check=False
+        ).stdout
+    finally:
+        internet.run(["ip", "route", "delete", f"{TUNNEL}/32"])
+
+
+def test_a_reload_can_let_others_in_and_keep_them_out_again(lab: BareLab, serving: Bed) -> None:
+    responder = serving.responder
+    assert responder
+    command = ["dig", f"@{TUNNEL}", "+tries=1", "+timeout=1", instance(ALICE), "SRV"]
+    for allowed, answered in ((["0.0.0.0/0"], True), (None, False), (["0.0.0.0/0"], True)):
+        responder.configure(zone={"allow_query": allowed} if allowed else {})
+        responder.process.send_signal(signal.SIGHUP)
+        assert "RELOADING" in responder.told()
+        responder.wait_ready()
+        assert ("41414" in from_outside(lab, *command)) is answered
+
+
 @pytest.mark.parametrize("tcp", [False, True], ids=["udp", "tcp"])
 @pytest.mark.parametrize("listen", [None, ["0.0.0.0:53"]], ids=["tunnel address", "wildcard"])
 def test_what_does_not_come_through_the_tunnel_learns_nothing(
@@ -250,19 +274,8 @@ def test_what_does_not_come_through_the_tunnel_learns_nothing(
 ) -> None:
     bed.start_device()
     bed.start(**({"listen": listen} if listen else {}))
-    internet = lab.internet
-    internet.run(["ip", "route", "replace", f"{TUNNEL}/32", "via", lab.registry.address])
     command = ["dig", f"@{TUNNEL}", "+tries=1", "+timeout=1", *(["+tcp"] if tcp else [])]
-    try:
-        outside = subprocess.run(
-            internet.command([*command, instance(ALICE), "SRV"]),
-            capture_output=True,
-            text=True,
-            check=False,
-        ).stdout
-    finally:
-        internet.run(["ip", "route", "delete", f"{TUNNEL}/32"])
-    assert "41414" not in outside
+    outside = from_outside(lab, *command, instance(ALICE), "SRV")
     if listen:
         assert "status: REFUSED" in outside
     else:

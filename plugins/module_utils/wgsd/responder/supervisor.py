@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import logging
 import os
 import pathlib
@@ -20,17 +19,16 @@ import types
 import typing as t
 
 from .. import systemd
-from ..config import DNS_PORT, ResponderSettings
+from ..config import ResponderSettings
 from ..device import Backend
-from ..errors import UsageError
-from ..model import Endpoint
 from ..zone.version import Delta, Interface
 from . import children, exporter, privileges, report
 from .crew import Crew, Member
 from .handover import Handover
+from .listening import Listening
 from .lookout import Lookout
 from .reload import Check, command_line
-from .sockets import LOOPBACK_INDEX, Listener, inherited, listen, listen_tcp
+from .sockets import Listener, inherited, listen_tcp
 from .state import SerialFiles
 from .stats import Board, Main, ZoneFigure
 from .watcher import Watcher, first_versions
@@ -66,12 +64,6 @@ class Supervisor:
         self._devices = list(dict.fromkeys(zone.device for zone in settings.zones))
         self._versions = first_versions(settings.zones, self._serials, time.time())
         self._cookie_secret = secrets.token_bytes(16)
-        self._listeners: dict[Endpoint, Listener] = {}
-        self._spare: dict[Endpoint, Listener] = {}
-        self._admitted: dict[Endpoint, frozenset[int]] = {}
-        self._listen_trouble = ""
-        self._filter_trouble = False
-        self._drops_before = 0
         self._stopping = self._reload_wanted = False
         self._check: Check | None = None
         self._status = ""
@@ -106,7 +98,8 @@ class Supervisor:
         try:
             self._export()
             while not self._stopping:
-                self._follow_addresses()
+                if self._listening.follow(self._lookout.sightings):
+                    self._crew.serve_on(self._listening.listeners)
                 waits = [self._lookout.keep(), self._crew.keep(), self._report()]
                 if self._exporter:
                     waits.append(self._exporter.keep())
@@ -128,8 +121,7 @@ class Supervisor:
             self._lookout.stop()
             self._stop_exporter()
             self._crew.stop()
-            for listener in (*self._listeners.values(), *self._spare.values()):
-                listener.close()
+            self._listening.close()
             signal.set_wakeup_fd(-1)
             for number, handler in before.items():
                 signal.signal(number, handler)
@@ -148,15 +140,16 @@ class Supervisor:
         zones = [zone.zone for zone in self._settings.zones]
         handover = Handover.take()
         if handover is None:
-            self._spare = inherited(systemd.take_passed_descriptors())
+            spare = inherited(systemd.take_passed_descriptors())
             self._board = Board.create(zones, self._settings.workers, self._devices)
         else:
-            self._spare = inherited(handover.sockets)
+            spare = inherited(handover.sockets)
             self._board = Board.inherit(
                 handover.board, zones, self._settings.workers, self._devices
             )
             self._board.supervisor.add(Main.RELOADS)
             self._versions.update((v.zone, v) for v in handover.versions if v.zone in zones)
+        self._listening = Listening(self._settings, spare)
         board = self._board.supervisor
         self._restarts_before = board.get(Main.WORKER_RESTARTS), board.get(Main.WATCHER_RESTARTS)
         board.set(Main.STARTED_NS, time.time_ns())
@@ -205,97 +198,6 @@ class Supervisor:
         block.set(ZoneFigure.SERIAL, version.serial)
         block.set(ZoneFigure.KNOWN, version.content is not None)
         block.set(ZoneFigure.INSTANCES, len(version.content.instances) if version.content else 0)
-
-    def _follow_addresses(self) -> None:
-        """Listen as configured, else on the tunnel addresses, the last ones if there are none."""
-        sightings = self._lookout.sightings.values()
-        wanted = self._settings.listen or tuple(
-            Endpoint(address, DNS_PORT)
-            for address in dict.fromkeys(a for seen in sightings for a in seen.addresses)
-        )
-        if not wanted:
-            return
-        try:
-            moved = set(wanted) != set(self._listeners) and self._listen_on(wanted)
-        except UsageError as exc:
-            if self._settings.listen:
-                raise
-            if str(exc) != self._listen_trouble:
-                log.error("%s; trying again", exc)
-            self._listen_trouble = str(exc)
-            return
-        if self._guard() or moved:
-            self._crew.serve_on(tuple(self._listeners.values()))
-
-    def _listen_on(self, wanted: t.Sequence[Endpoint]) -> bool:
-        opened: dict[Endpoint, Listener] = {}
-        try:
-            for endpoint in wanted:
-                known = self._listeners.get(endpoint) or self._spare.get(endpoint)
-                opened[endpoint] = known or listen(endpoint)
-        except UsageError:
-            for endpoint, listener in opened.items():
-                if endpoint not in self._listeners and endpoint not in self._spare:
-                    listener.close()
-            raise
-        for endpoint, listener in {**self._spare, **self._listeners}.items():
-            if endpoint not in opened:
-                self._drops_before += listener.drops()
-                _forget(listener)
-                listener.close()
-        for endpoint, listener in opened.items():
-            if endpoint not in self._listeners and endpoint not in self._spare:
-                with privileges.taken_up(privileges.CAP_NET_ADMIN):
-                    listener.widen()
-                _store(listener)
-        self._listeners, self._spare = opened, {}
-        self._admitted = {e: a for e, a in self._admitted.items() if e in opened}
-        self._listen_trouble = ""
-        log.info("listening on %s", ", ".join(map(str, wanted)))
-        return True
-
-    def _guard(self) -> bool:
-        """Have the kernel check where packets come in, where that is all there is to check.
-
-        Returns:
-            Whether workers have to learn that a listener needs no guard any more, or does again.
-        """
-        says_who = any(zone.allow_query is not None for zone in self._settings.zones)
-        changed = False
-        for endpoint, listener in self._listeners.items():
-            devices = [
-                seen
-                for seen in self._lookout.sightings.values()
-                if not says_who and endpoint.address in seen.addresses
-            ]
-            indexes = frozenset(seen.index for seen in devices if seen.index)
-            if indexes and self._admitted.get(endpoint) != indexes:
-                self._admit(listener, indexes)
-            elif not devices and self._lookout.sightings and endpoint in self._admitted:
-                listener.admit_all()
-                del self._admitted[endpoint]
-            guarded = endpoint not in self._admitted
-            if guarded != listener.guarded:
-                self._listeners[endpoint] = dataclasses.replace(listener, guarded=guarded)
-                changed = True
-        return changed
-
-    def _admit(self, listener: Listener, indexes: frozenset[int]) -> None:
-        try:
-            # Some kernels let only an administrator of the network attach a filter.
-            with privileges.taken_up(privileges.CAP_NET_ADMIN):
-                listener.admit_only({LOOPBACK_INDEX, *indexes})
-        except OSError as exc:
-            if not self._filter_trouble:
-                log.warning(
-                    "%s: no socket filter (%s); the workers check each query, which is slower",
-                    listener.endpoint,
-                    exc.strerror,
-                )
-            self._filter_trouble = True
-            self._admitted.pop(listener.endpoint, None)
-        else:
-            self._admitted[listener.endpoint] = indexes
 
     def _export(self) -> None:
         """Start the process that shows the figures to Prometheus, if one is wished for."""
@@ -346,10 +248,8 @@ class Supervisor:
         self._count()
         self._lookout.stop()
         self._stop_exporter()
-        listeners = {**self._spare, **self._listeners}.values()
-        sockets = [sock for one in listeners for sock in (one.udp, one.tcp)]
         Handover(
-            [sock.fileno() for sock in sockets],
+            self._listening.descriptors(),
             self._crew.controls(),
             list(self._versions.values()),
             self._board.fileno(),
@@ -372,8 +272,8 @@ class Supervisor:
 
     def _troubles(self) -> list[str]:
         troubles = [seen.trouble for seen in self._lookout.sightings.values() if seen.trouble]
-        if not self._listeners:
-            troubles.append(self._listen_trouble or "no tunnel address to listen on yet")
+        if not self._listening.listeners:
+            troubles.append(self._listening.trouble or "no tunnel address to listen on yet")
         elif not self._crew.is_settled and self._monotonic() - self._unsettled_since > SETTLE_MAX:
             troubles.append("the workers do not come up; see the log above")
         return troubles
@@ -406,7 +306,7 @@ class Supervisor:
             self._last_report = report.snapshot(
                 self._board,
                 self._settings,
-                list(self._listeners),
+                [listener.endpoint for listener in self._listening.listeners],
                 troubles,
                 time.time(),
                 self._last_report,
@@ -419,8 +319,7 @@ class Supervisor:
         board.set(Main.WORKERS, len(self._crew.pids))
         board.set(Main.WORKER_RESTARTS, self._restarts_before[0] + self._crew.restarts)
         board.set(Main.WATCHER_RESTARTS, self._restarts_before[1] + self._lookout.restarts)
-        drops = sum(listener.drops() for listener in self._listeners.values())
-        board.set(Main.SOCKET_DROPS, self._drops_before + drops)
+        board.set(Main.SOCKET_DROPS, self._listening.drops())
 
 
 def _yield_to_others() -> None:
@@ -433,20 +332,3 @@ def _yield_to_others() -> None:
     os.nice(WORKER_NICENESS)
     with contextlib.suppress(OSError):
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-
-
-def _store(listener: Listener) -> None:
-    """Have the service manager keep the sockets: queries wait in them while we restart."""
-    for kind, sock in (("udp", listener.udp), ("tcp", listener.tcp)):
-        name = _stored_name(kind, listener.endpoint)
-        systemd.notify("FDSTORE=1", f"FDNAME={name}", descriptors=[sock.fileno()])
-
-
-def _forget(listener: Listener) -> None:
-    for kind in ("udp", "tcp"):
-        systemd.notify("FDSTOREREMOVE=1", f"FDNAME={_stored_name(kind, listener.endpoint)}")
-
-
-def _stored_name(kind: str, endpoint: Endpoint) -> str:
-    # A name must not have a colon.
-    return f"{kind}-{endpoint.address.replace(':', '_')}-{endpoint.port}"
