@@ -24,8 +24,9 @@ from tests.unit.zone.asking import key
 from wgsd.config import Access, ResponderSettings, SelfSettings, TsigKey, ZoneSettings
 from wgsd.model import Endpoint
 from wgsd.responder import children, frames, stats
+from wgsd.responder.batches import SLOT
 from wgsd.responder.sockets import LOOPBACK_INDEX, listen
-from wgsd.responder.worker import RECEIVE_BYTES, Worker, load_record_types
+from wgsd.responder.worker import Worker, load_record_types
 from wgsd.zone.answers import Authority, Context
 from wgsd.zone.records import build
 from wgsd.zone.version import Content, Instance, Version
@@ -155,7 +156,7 @@ class Pair:
         packets.append(self._packets.names[0].join((b"\0\0\0\0\0\1\0\0\0\0\0\0", b"\0\1\0\1")))
         for packet in packets:
             client.send(packet)
-        seen = [packet[:RECEIVE_BYTES] for packet in packets]
+        seen = [packet[:SLOT] for packet in packets]
         context = Context(source, LOCAL, ingress=self._ingress)
         expected = self._expected(seen, context)
         for packet, wanted in zip(seen, expected):

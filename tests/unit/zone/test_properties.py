@@ -32,6 +32,7 @@ from tests.unit.zone.asking import (
     content,
     many,
 )
+from wgsd.responder.stats import slot
 from wgsd.zone.message import opcode_of
 from wgsd.zone.version import Content
 
@@ -253,4 +254,5 @@ def test_what_lies_ready_is_what_the_complete_path_says(
                 response, rdtype, rcode = found
                 assert response == ready.complete(again, tcp)
                 assert rcode == response[3] & 0xF
-                assert rdtype == asked_type(again)
+                # Types that nobody has records of are counted as one.
+                assert slot(rdtype, rcode, True) == slot(asked_type(again), rcode, True)
