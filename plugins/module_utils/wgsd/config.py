@@ -108,7 +108,7 @@ class ResponderSettings:
         workers: Processes that answer.
         metrics: Where to serve metrics over HTTP; None for nowhere.
         keys: TSIG keys by name.
-        rate_limit: UDP responses a second to one network outside the tunnel; 0 for any number.
+        rate_limit: UDP responses a second of a worker to one network outside the tunnel; 0 for any.
     """
 
     zones: tuple[ZoneSettings, ...]
