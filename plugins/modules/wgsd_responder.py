@@ -79,7 +79,8 @@ options:
   rate_limit:
     description:
       - UDP responses a second of each worker to one client network (/24 or /56) outside the
-        tunnels; V(0) for any number. Clients that prove their address, by TCP, a cookie or a key, are not limited.
+        tunnels; V(0) for any number. Clients that prove their address, by TCP, a cookie or a key,
+        are not limited.
       - V(50) if omitted.
     type: int
   workers:
