@@ -119,10 +119,13 @@ class Pair:
         assert ended == "exit code 0", f"the worker ended with {ended}"
 
     def memory(self) -> int:
-        """Bytes of memory that are the worker's alone, or its share (PSS)."""
-        rollup = pathlib.Path(f"/proc/{self.pid}/smaps_rollup").read_text()
+        """Bytes of memory that the worker has, those that it shares with its parents included.
+
+        Its share of these (PSS) would grow by itself, whenever a parent ends or writes to one.
+        """
+        status = pathlib.Path(f"/proc/{self.pid}/status").read_text()
         return 1024 * next(
-            int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:")
+            int(line.split()[1]) for line in status.splitlines() if line.startswith("RssAnon:")
         )
 
     def answered(self) -> dict[str, int]:
