@@ -25,9 +25,9 @@ from wgsd.config import Access, ResponderSettings, SelfSettings, TsigKey, ZoneSe
 from wgsd.model import Endpoint
 from wgsd.responder import children, frames, stats
 from wgsd.responder.batches import SLOT
-from wgsd.responder.sockets import LOOPBACK_INDEX, listen
+from wgsd.responder.sockets import listen
 from wgsd.responder.worker import Worker, load_record_types
-from wgsd.zone.answers import Authority, Context
+from wgsd.zone.answers import LOOPBACK, Authority, Context
 from wgsd.zone.records import build
 from wgsd.zone.version import Content, Instance, Version
 
@@ -73,7 +73,7 @@ class Pair:
         listener = dataclasses.replace(listen(Endpoint(LOCAL, 0)), guarded=guarded)
         self._udp_address = listener.udp.getsockname()
         self._tcp_address = listener.tcp.getsockname()
-        self._ingress = LOOPBACK_INDEX if guarded else None
+        self._ingress = LOOPBACK if guarded else None
         versions = list(self._versions.values())
         self._board = stats.Board.create(ZONES, 1)
         recorder = self._board.worker(0)
@@ -82,7 +82,7 @@ class Pair:
             load_record_types()
             Worker(control, [listener], settings, versions, recorder, COOKIE_SECRET).run()
 
-        keep = [listener.udp.fileno(), listener.tcp.fileno()]
+        keep = listener.descriptors
         self.pid, self._control = children.fork("fuzzed", serve, keep)
         listener.close()
         self._control.settimeout(PATIENCE)

@@ -13,7 +13,8 @@ import pytest
 
 from wgsd.errors import UsageError
 from wgsd.model import Endpoint
-from wgsd.responder.sockets import LOOPBACK_INDEX, inherited, listen
+from wgsd.responder.sockets import inherited, listen
+from wgsd.zone.answers import LOOPBACK
 
 pytestmark = pytest.mark.unit
 
@@ -51,7 +52,7 @@ def test_a_reply_leaves_from_the_address_that_was_asked(wildcard: str, asked: st
         client.sendto(b"hello", (asked, listener.endpoint.port))
         listener.udp.settimeout(5)
         data, source, local, ingress, ancillary = listener.receive(100)
-        assert (data, local, ingress) == (b"hello", asked, LOOPBACK_INDEX)
+        assert (data, local, ingress) == (b"hello", asked, LOOPBACK)
         listener.send(b"hi", source, ancillary)
         reply, server = client.recvfrom(100)
         assert (reply, server[0]) == (b"hi", asked)
@@ -66,7 +67,7 @@ def test_a_tcp_connection_tells_by_which_interface_it_came(address: str) -> None
         listener.tcp.settimeout(5)
         accepted, _source = listener.tcp.accept()
         with accepted:
-            assert listener.ingress_of(accepted) == LOOPBACK_INDEX
+            assert listener.ingress_of(accepted) == LOOPBACK
     listener.close()
 
 
@@ -82,7 +83,7 @@ def test_what_comes_by_another_interface_never_reaches_a_worker(address: str) ->
             listener.receive(100)
         with pytest.raises(OSError, match="timed out"):
             socket.create_connection((address, listener.endpoint.port), 0.2)
-        listener.admit_only({4711, LOOPBACK_INDEX})
+        listener.admit_only({4711, LOOPBACK})
         client.send(b"let in")
         assert listener.receive(100)[0] == b"let in"
         listener.admit_only({4711})

@@ -200,7 +200,7 @@ class Crew:
     def _start(self, now: float) -> None:
         taken = {member.index for member in self._members}
         index = next(number for number in range(self._size) if number not in taken)
-        keep = [sock.fileno() for one in self._listeners for sock in (one.udp, one.tcp)]
+        keep = [number for one in self._listeners for number in one.descriptors]
         pid, control = children.fork("worker", self._make_task(index, self._listeners), keep)
         control.setblocking(False)
         member = Member(index, pid, control, now)

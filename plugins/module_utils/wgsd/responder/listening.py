@@ -14,9 +14,10 @@ from .. import systemd
 from ..config import DNS_PORT, ResponderSettings
 from ..errors import UsageError
 from ..model import Endpoint
+from ..zone.answers import LOOPBACK
 from . import privileges
 from .lookout import Sighting
-from .sockets import LOOPBACK_INDEX, Listener, listen
+from .sockets import Listener, listen
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +86,7 @@ class Listening:
     def descriptors(self) -> list[int]:
         """Return the descriptors of all sockets, to hand them over."""
         everything = {**self._spare, **self._listeners}.values()
-        return [sock.fileno() for one in everything for sock in (one.udp, one.tcp)]
+        return [number for one in everything for number in one.descriptors]
 
     def close(self) -> None:
         """Close all sockets; those that the service manager keeps stay open with it."""
@@ -149,7 +150,7 @@ class Listening:
         try:
             # Some kernels let only an administrator of the network attach a filter.
             with privileges.taken_up(privileges.CAP_NET_ADMIN):
-                listener.admit_only({LOOPBACK_INDEX, *indexes})
+                listener.admit_only({LOOPBACK, *indexes})
         except OSError as exc:
             if not self._filter_told:
                 log.warning(

@@ -39,8 +39,6 @@ _ANCILLARY_BYTES = 128
 _BACKLOG = 128
 #: Bytes of the kernel's memory for queries that wait: some 5,000, a second of a busy registry.
 _RECEIVE_BUFFER = 4 << 20
-#: The index of the loopback interface, in every network namespace.
-LOOPBACK_INDEX = 1
 
 # A program for the kernel's socket filter (linux/filter.h): accept what came in by an interface.
 _FILTER_STEP = struct.Struct("=HBBI")
@@ -68,9 +66,9 @@ class Listener:
     guarded: bool = True
 
     @property
-    def is_wildcard(self) -> bool:
-        """Whether it listens on all addresses of its family."""
-        return ipaddress.ip_address(self.endpoint.address).is_unspecified
+    def descriptors(self) -> tuple[int, int]:
+        """The descriptors of both sockets."""
+        return self.udp.fileno(), self.tcp.fileno()
 
     def receive(self, size: int) -> tuple[bytes, tuple[t.Any, ...], str, int | None, Ancillary]:
         """Take one datagram.
@@ -97,10 +95,17 @@ class Listener:
                 return data, source, str(address), index, [(level, kind, reply)]
         return data, source, self.endpoint.address, None, []
 
-    def send(self, data: bytes, to: tuple[t.Any, ...], ancillary: Ancillary) -> None:
-        """Send one datagram; one that cannot be sent is lost, as the network may lose it too."""
-        with contextlib.suppress(OSError):
+    def send(self, data: bytes, to: tuple[t.Any, ...], ancillary: Ancillary) -> bool:
+        """Send one datagram; one that cannot be sent is lost, as the network may lose it too.
+
+        Returns:
+            Whether the kernel took it.
+        """
+        try:
             self.udp.sendmsg([data], ancillary, 0, to)
+        except OSError:
+            return False
+        return True
 
     def ingress_of(self, accepted: socket.socket) -> int | None:
         """Return the index of the interface that a TCP connection came in by, None if unknown."""

@@ -19,6 +19,8 @@ import typing as t
 import weakref
 import zlib
 
+from ..config import WORKERS_MAX
+
 _TYPES = {
     1: "A", 2: "NS", 5: "CNAME", 6: "SOA", 12: "PTR", 16: "TXT", 28: "AAAA", 33: "SRV", 255: "ANY"
 }  # fmt: skip
@@ -159,10 +161,6 @@ class Recorder:
         # Item by item: a copy of the whole might be made in pieces of any size.
         for index, count in enumerate(self.counts):
             cells[index] = count
-
-
-#: The most workers that have room.
-WORKERS_MAX = 64
 
 
 class _Header(enum.IntEnum):

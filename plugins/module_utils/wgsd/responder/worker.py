@@ -17,7 +17,7 @@ import typing as t
 from ..config import ResponderSettings
 from ..thirdparty import dns
 from ..zone.answers import LOOPBACK, NOTAUTH, Authority, Context, Reply
-from ..zone.message import HEADER, TYPE_CLASS, lowered, truncated
+from ..zone.message import HEADER, TYPE_CLASS, after_name, lowered, truncated
 from ..zone.prepared import Shelf, View
 from ..zone.records import CLASS_IN, RECORD_TYPES, build
 from ..zone.version import Content, Delta, Version
@@ -42,7 +42,7 @@ _TC = 0x02
 _OPT_START = b"\0\0\x29"
 
 if t.TYPE_CHECKING:
-    from .sockets import Ancillary
+    pass
 
 Handler = t.Callable[[], None]
 
@@ -242,8 +242,8 @@ class Worker:
                 view, inside = self._client(context)
                 reply = self._answer(query, context, view)
                 response = reply and self._limited(reply, inside, context.source)
-                if response:
-                    self._send(listener, response, source, ancillary)
+                if response and not listener.send(response, source, ancillary):
+                    self._counts[stats.UDP_SEND_FAILED] += 1
 
         return drain
 
@@ -310,18 +310,6 @@ class Worker:
             counts[stats.TSIG_FAILED] += 1
         return reply
 
-    def _send(
-        self,
-        listener: Listener,
-        response: bytes,
-        to: tuple[t.Any, ...],
-        ancillary: Ancillary,
-    ) -> None:
-        try:
-            listener.udp.sendmsg([response], ancillary, 0, to)
-        except OSError:
-            self._counts[stats.UDP_SEND_FAILED] += 1
-
 
 def load_record_types() -> None:
     """Load what dnspython loads at a type's first use: later its files may be out of reach.
@@ -337,10 +325,9 @@ def _slot(response: bytes) -> int:
     rdtype, rcode = 0, response[3] & 0xF
     position = HEADER.size
     if response[5]:
-        while response[position]:
-            position += 1 + response[position]
-        rdtype = TYPE_CLASS.unpack_from(response, position + 1)[0]
-        position += 1 + TYPE_CLASS.size
+        position = after_name(response, position)
+        rdtype = TYPE_CLASS.unpack_from(response, position)[0]
+        position += TYPE_CLASS.size
     # Responses with an rcode that has upper bits have no records but OPT.
     if response[position : position + 3] == _OPT_START and not any(response[6:10]):
         rcode |= response[position + 5] << 4

@@ -176,11 +176,11 @@ def truncated(response: bytes) -> bytes:
     ident, flags, questions, *counts = HEADER.unpack_from(response)
     position = HEADER.size
     if questions:
-        position = _after_name(response, position) + TYPE_CLASS.size
+        position = after_name(response, position) + TYPE_CLASS.size
     kept = [response[HEADER.size : position]]
     for _index in range(sum(counts)):
         start = position
-        position = _after_name(response, position)
+        position = after_name(response, position)
         kind, _class, _ttl, length = TYPE_CLASS_TTL_LENGTH.unpack_from(response, position)
         position += TYPE_CLASS_TTL_LENGTH.size + length
         if kind in (OPT, TSIG):
@@ -188,7 +188,8 @@ def truncated(response: bytes) -> bytes:
     return HEADER.pack(ident, flags | TC, questions, 0, 0, len(kept) - 1) + b"".join(kept)
 
 
-def _after_name(wire: bytes, position: int) -> int:
+def after_name(wire: bytes, position: int) -> int:
+    """Return where the name that starts at *position* ends; it must be well-formed."""
     while 0 < wire[position] < 0x40:
         position += 1 + wire[position]
     return position + (2 if wire[position] else 1)

@@ -117,11 +117,8 @@ class Version:
         before = self.content
         if content == before:
             return None
-        if content is None:
-            return Delta(self.zone, serial, None)
-        if before is None:
-            changed = tuple(content.instances.values())
-            return Delta(self.zone, serial, content.addresses, changed, whole=True)
+        if before is None or content is None:
+            return Version(self.zone, serial, content).whole()
         return Delta(
             self.zone,
             serial,
