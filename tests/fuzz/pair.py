@@ -29,7 +29,7 @@ from wgsd.responder.sockets import listen
 from wgsd.responder.worker import Worker, load_record_types
 from wgsd.zone.answers import LOOPBACK, Authority, Context
 from wgsd.zone.records import build
-from wgsd.zone.version import Content, Instance, Version
+from wgsd.zone.version import Chain, Content, Instance, Version
 
 ZONES = ("example.com.", "lab.example.com.")
 LOCAL = "127.0.0.1"
@@ -74,13 +74,13 @@ class Pair:
         self._udp_address = listener.udp.getsockname()
         self._tcp_address = listener.tcp.getsockname()
         self._ingress = LOOPBACK if guarded else None
-        versions = list(self._versions.values())
+        chains = [Chain(version) for version in self._versions.values()]
         self._board = stats.Board.create(ZONES, 1)
         recorder = self._board.worker(0)
 
         def serve(control: socket.socket) -> None:
             load_record_types()
-            Worker(control, [listener], settings, versions, recorder, COOKIE_SECRET).run()
+            Worker(control, [listener], settings, chains, recorder, COOKIE_SECRET).run()
 
         keep = listener.descriptors
         self.pid, self._control = children.fork("fuzzed", serve, keep)
@@ -90,7 +90,7 @@ class Pair:
         #: What the time is when it is looked at first, and from then on.
         self._clock = [time.time()]
         self._authority = Authority(settings, COOKIE_SECRET, wall=self._wall)
-        for version in versions:
+        for version in list(self._versions.values()):
             self._serve(version)
         self._checker = Checker()
         self._packets = Packets(randomness, _names(), {KEY_NAME: SECRET})

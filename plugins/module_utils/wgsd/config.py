@@ -32,6 +32,10 @@ DEFAULT_TSIG_ALGORITHM = "hmac-sha256"
 KEY_NAME_MAX = 254
 #: Bytes; what is shorter can be guessed by trying.
 TSIG_SECRET_MIN = 16
+DAY = 86400
+#: Days that signatures are valid for: so long nobody has to look after a registry that is down, and
+#: a secondary's copy has expired long before.
+DEFAULT_VALIDITY, VALIDITY_MIN, VALIDITY_MAX = 7, 2, 90
 #: IFNAMSIZ - 1: the longest interface name that Linux takes.
 INTERFACE_NAME_MAX = 15
 
@@ -67,15 +71,70 @@ class TsigKey:
 
 @dataclasses.dataclass(frozen=True)
 class Access:
-    """Who may do something: whoever asks from one of the networks or signs with one of the keys.
+    """Who may do something: whom any of these lets in.
 
     Attributes:
-        networks: CIDR blocks.
-        keys: Names of TSIG keys, absolute and lower case.
+        networks: CIDR blocks that a query may come from.
+        keys: Names of TSIG keys that it may be signed with, absolute and lower case.
+        tunnel: Whether it may come in through the zone's device, to one of its addresses.
     """
 
     networks: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
+    tunnel: bool = False
+
+
+#: Who may do what nobody is named for.
+TUNNEL_ONLY = Access(tunnel=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Remote:
+    """Another DNS server.
+
+    Attributes:
+        key: The name of the TSIG key that messages to it are signed with, absolute, lower case.
+    """
+
+    endpoint: Endpoint
+    key: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class DnssecSettings:
+    """How a zone is signed.
+
+    Attributes:
+        validity: Seconds from the making of a signature to its expiration.
+    """
+
+    validity: int
+
+
+@dataclasses.dataclass(frozen=True)
+class PublishTarget:
+    """An authoritative server that gets the zone's peers by dynamic update (RFC 2136).
+
+    Attributes:
+        zone: The zone there, absolute, lower case.
+    """
+
+    server: Remote
+    zone: str
+
+
+@dataclasses.dataclass(frozen=True)
+class CatalogSettings:
+    """A catalog zone (RFC 9432), whose members are the zones.
+
+    Attributes:
+        zone: Its name, absolute, lower case.
+        notify: Secondaries to notify of its changes.
+    """
+
+    zone: str
+    allow_transfer: Access = TUNNEL_ONLY
+    notify: tuple[Remote, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +146,9 @@ class ZoneSettings:
         own: How the registry itself is served; None for not at all.
         names: Friendly names of keys, lower case.
         allow_query: None for whoever comes in through the device, to one of its addresses.
-        allow_transfer: The same.
+        notify: Secondaries to notify of changes, besides whoever has transferred the zone lately.
+        dnssec: None for a zone that is not signed.
+        publish: Where to push the zone's peers.
     """
 
     zone: str
@@ -95,7 +156,10 @@ class ZoneSettings:
     own: SelfSettings | None = None
     names: t.Mapping[PublicKey, str] = dataclasses.field(default_factory=dict)
     allow_query: Access | None = None
-    allow_transfer: Access | None = None
+    allow_transfer: Access = TUNNEL_ONLY
+    notify: tuple[Remote, ...] = ()
+    dnssec: DnssecSettings | None = None
+    publish: tuple[PublishTarget, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,6 +180,7 @@ class ResponderSettings:
     workers: int = 1
     metrics: Endpoint | None = None
     keys: t.Mapping[str, TsigKey] = dataclasses.field(default_factory=dict)
+    catalog: CatalogSettings | None = None
     rate_limit: int = DEFAULT_RATE_LIMIT
     state_dir: pathlib.Path = DEFAULT_STATE_DIR
 
@@ -127,12 +192,14 @@ class ClientSettings:
     Attributes:
         registries: DNS servers of the zone, asked in this order.
         keepalive: Seconds between keepalives to peers that the client connects, 0 for none.
+        key: What queries are signed with; None for nothing.
     """
 
     interface: str
     zone: str
     registries: tuple[Endpoint, ...]
     keepalive: int = DEFAULT_KEEPALIVE
+    key: TsigKey | None = None
 
 
 def load_responder(path: pathlib.Path) -> ResponderSettings:
@@ -142,15 +209,17 @@ def load_responder(path: pathlib.Path) -> ResponderSettings:
         UsageError: the file cannot be read or a field is wrong; the message has file and line.
     """
     top = _read(path)
-    top.only("listen", "zones", "workers", "metrics", "keys", "rate_limit", "state_dir")
+    top.only("listen", "zones", "workers", "metrics", "keys", "catalog", "rate_limit", "state_dir")
     no_keys: dict[str, TsigKey] = {}
     keys = top.optional("keys", _keys, no_keys)
+    zones = _zones(top.required("zones"), keys)
     return ResponderSettings(
-        zones=_zones(top.required("zones"), keys),
+        zones=zones,
         listen=top.optional("listen", lambda f: f.each(_listen_address), ()),
         workers=top.optional("workers", lambda f: f.number(1, WORKERS_MAX), _cores()),
         metrics=top.optional("metrics", _metrics_address, None),
         keys=keys,
+        catalog=top.optional("catalog", lambda f: _catalog(f, zones, keys), None),
         rate_limit=top.optional(
             "rate_limit", lambda f: f.number(0, RATE_LIMIT_MAX), DEFAULT_RATE_LIMIT
         ),
@@ -170,7 +239,7 @@ def load_client(path: pathlib.Path) -> ClientSettings:
         UsageError: the file cannot be read or a field is wrong; the message has file and line.
     """
     top = _read(path)
-    top.only("interface", "zone", "registries", "keepalive")
+    top.only("interface", "zone", "registries", "keepalive", "key")
     return ClientSettings(
         interface=top.required("interface").parsed(check_interface),
         zone=top.required("zone").parsed(check_zone),
@@ -178,6 +247,7 @@ def load_client(path: pathlib.Path) -> ClientSettings:
         keepalive=top.optional(
             "keepalive", lambda f: f.number(0, PERSISTENT_KEEPALIVE_MAX), DEFAULT_KEEPALIVE
         ),
+        key=top.optional("key", _own_key, None),
     )
 
 
@@ -229,34 +299,102 @@ def _zones(field: Field, keys: t.Container[str]) -> tuple[ZoneSettings, ...]:
 
 
 def _zone(field: Field, keys: t.Container[str]) -> ZoneSettings:
-    field.only("zone", "device", "self", "names", "allow_query", "allow_transfer")
+    field.only(
+        *("zone", "device", "self", "names", "allow_query"),
+        *("allow_transfer", "notify", "dnssec", "publish"),
+    )
 
     def access(who: Field) -> Access:
         return _access(who, keys)
 
+    zone = field.required("zone").parsed(check_zone)
     return ZoneSettings(
-        zone=field.required("zone").parsed(check_zone),
+        zone=zone,
         device=field.required("device").parsed(check_interface),
         own=field.optional("self", _self, None),
         names=field.optional("names", _names, {}),
         allow_query=field.optional("allow_query", access, None),
-        allow_transfer=field.optional("allow_transfer", access, None),
+        allow_transfer=field.optional("allow_transfer", access, TUNNEL_ONLY),
+        notify=field.optional("notify", lambda f: _remotes(f, keys), ()),
+        dnssec=field.optional("dnssec", _dnssec, None),
+        publish=field.optional("publish", lambda f: _targets(f, zone, keys), ()),
     )
+
+
+def _catalog(
+    field: Field, zones: t.Iterable[ZoneSettings], keys: t.Container[str]
+) -> CatalogSettings:
+    field.only("zone", "allow_transfer", "notify")
+    zone = field.required("zone").parsed(check_zone)
+    if zone in [member.zone for member in zones]:
+        field.required("zone").fail(
+            f"{zone} is one of the zones", "give the catalog a name that nothing else has"
+        )
+    return CatalogSettings(
+        zone,
+        field.optional("allow_transfer", lambda f: _access(f, keys), TUNNEL_ONLY),
+        field.optional("notify", lambda f: _remotes(f, keys), ()),
+    )
+
+
+def _remotes(field: Field, keys: t.Container[str]) -> tuple[Remote, ...]:
+    return field.each(lambda item: _remote(item, keys))
+
+
+def _remote(field: Field, keys: t.Container[str]) -> Remote:
+    """Read ``ADDRESS[:PORT]``, or the same and ``key NAME``."""
+    address, _space, rest = field.text().strip().partition(" ")
+    endpoint = field.parse_with(server_address, address)
+    if not rest:
+        return Remote(endpoint)
+    word, _space, name = rest.strip().partition(" ")
+    if word != "key" or not name:
+        field.fail(f"{rest!r} is not known here", "write it as 'ADDRESS key NAME'")
+    return Remote(endpoint, _known_key(field, name, keys))
+
+
+def _known_key(field: Field, text: str, keys: t.Container[str]) -> str:
+    name = absolute(text.strip())
+    if name not in keys:
+        field.fail(f"there is no key {name}", "define it under 'keys:'")
+    return name
+
+
+def _targets(field: Field, zone: str, keys: t.Container[str]) -> tuple[PublishTarget, ...]:
+    def target(item: Field) -> PublishTarget:
+        item.only("server", "zone", "key")
+        return PublishTarget(
+            Remote(
+                item.required("server").parsed(server_address),
+                item.optional("key", lambda f: _known_key(f, f.text(), keys), None),
+            ),
+            item.optional("zone", lambda f: f.parsed(check_zone), zone),
+        )
+
+    return field.each(target)
+
+
+def _dnssec(field: Field) -> DnssecSettings | None:
+    if field.is_bool():
+        return DnssecSettings(DEFAULT_VALIDITY * DAY) if field.boolean() else None
+    field.only("validity")
+    days = field.optional("validity", lambda f: f.number(VALIDITY_MIN, VALIDITY_MAX), None)
+    return DnssecSettings((days or DEFAULT_VALIDITY) * DAY)
 
 
 def _access(field: Field, keys: t.Container[str]) -> Access:
     networks: list[str] = []
     names: list[str] = []
+    tunnel = False
     for item in field.items():
         word, _space, name = item.text().strip().partition(" ")
-        if word != "key":
+        if word == "key":
+            names.append(_known_key(item, name, keys))
+        elif word == "tunnel" and not name:
+            tunnel = True
+        else:
             networks.append(item.parsed(parse_network))
-            continue
-        key = absolute(name)
-        if key not in keys:
-            item.fail(f"there is no key {key}", "define it under 'keys:'")
-        names.append(key)
-    return Access(tuple(networks), tuple(names))
+    return Access(tuple(networks), tuple(names), tunnel)
 
 
 def _keys(field: Field) -> dict[str, TsigKey]:
@@ -266,9 +404,18 @@ def _keys(field: Field) -> dict[str, TsigKey]:
         if name in keys:
             value.fail(f"the key {name} is already there", "give each key a name of its own")
         value.only("algorithm", "secret")
-        algorithm = value.optional("algorithm", _algorithm, DEFAULT_TSIG_ALGORITHM)
-        keys[name] = TsigKey(name, algorithm, _secret(value.required("secret")))
+        keys[name] = _tsig_key(name, value)
     return keys
+
+
+def _own_key(field: Field) -> TsigKey:
+    field.only("name", "algorithm", "secret")
+    return _tsig_key(field.required("name").parsed(_key_name), field)
+
+
+def _tsig_key(name: str, field: Field) -> TsigKey:
+    algorithm = field.optional("algorithm", _algorithm, DEFAULT_TSIG_ALGORITHM)
+    return TsigKey(name, algorithm, _secret(field.required("secret")))
 
 
 def _key_name(text: str) -> str:

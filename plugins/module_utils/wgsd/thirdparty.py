@@ -33,6 +33,9 @@ if t.TYPE_CHECKING:
     import dns.rdtypes.ANY.TSIG
     import dns.rrset
     import dns.tsig
+    import dns.update
+    import dns.xfr
+    import dns.zone
     import prometheus_client
     import prometheus_client.core
     import pyroute2
@@ -71,6 +74,9 @@ else:
         import dns.rdtypes.ANY.TSIG
         import dns.rrset
         import dns.tsig
+        import dns.update
+        import dns.xfr
+        import dns.zone
     except ImportError as exc:
         dns = _Missing("dnspython", "python3-dnspython", exc)
 

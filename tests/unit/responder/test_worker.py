@@ -46,7 +46,7 @@ from wgsd.responder import worker as module
 from wgsd.responder.sockets import Listener, listen
 from wgsd.zone.answers import Authority, Context
 from wgsd.zone.records import build
-from wgsd.zone.version import Instance, Version
+from wgsd.zone.version import Chain, Instance, Version
 
 pytestmark = pytest.mark.unit
 
@@ -74,7 +74,9 @@ class Bed:
         self._version = Version(ZONE, 0)
         self._theirs = theirs
         recorder = self.board.worker(0)
-        worker = module.Worker(theirs, [listener], configured, [self._version], recorder, bytes(16))
+        worker = module.Worker(
+            theirs, [listener], configured, [Chain(self._version)], recorder, bytes(16)
+        )
         self._thread = threading.Thread(target=worker.run)
         self._thread.start()
         assert self.control.recv(1) == b"."
@@ -326,8 +328,8 @@ def test_the_inner_loop_says_what_the_complete_path_says(queries: list[bytes]) -
     client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     with control, theirs, client, contextlib.closing(listener):
         recorder = stats.Board.create([ZONE], 1).worker(0)
-        versions = [Version(ZONE, 1, one)]
-        worker = module.Worker(theirs, [], configured, versions, recorder, bytes(16))
+        chains = [Chain(Version(ZONE, 1, one))]
+        worker = module.Worker(theirs, [], configured, chains, recorder, bytes(16))
         worker._authority = authority
         drain = worker._drain_open(listener)
         for query in queries:

@@ -17,6 +17,8 @@ import socket
 import time
 import typing as t
 
+from . import frames
+
 log = logging.getLogger(__name__)
 
 #: Seconds between two starts of a process that goes on ending.
@@ -54,6 +56,9 @@ def fork(name: str, task: Task, keep: t.Iterable[int] = ()) -> tuple[int, socket
 class Kept:
     """One process that is started again whenever it ends by itself.
 
+    What is sent to it waits until it takes it. One that is started anew knows what has been sent
+    before its start in another way.
+
     Attributes:
         restarts: How often that was.
     """
@@ -77,6 +82,7 @@ class Kept:
         self._selector = selector
         self._monotonic = monotonic
         self._running: tuple[int, socket.socket] | None = None
+        self._outgoing = bytearray()
         self._next_start = 0.0
         self.restarts = 0
 
@@ -93,11 +99,21 @@ class Kept:
             return self._next_start - now
         self._next_start = now + RESTART_PERIOD
         self._running = self._start()
+        self._running[1].setblocking(False)
         self._selector.register(self._running[1], selectors.EVENT_READ, self)
         return RESTART_PERIOD
 
-    def handle(self) -> None:
-        """React to an event on the control socket: nothing is ever sent there but its end."""
+    def send(self, message: bytes) -> None:
+        """Send *message* in a frame, if there is a process to take it."""
+        if self._running:
+            self._outgoing += frames.frame(message)
+            self._flush(self._running[1])
+
+    def handle(self, mask: int) -> None:
+        """React to an event on the control socket: nothing is ever received there but its end."""
+        if self._running and not mask & selectors.EVENT_READ:
+            self._flush(self._running[1])
+            return
         pid = self._running[0] if self._running else 0
         ended = self.stop()
         self.restarts += 1
@@ -110,7 +126,16 @@ class Kept:
         (pid, control), self._running = self._running, None
         self._selector.unregister(control)
         control.close()
+        self._outgoing.clear()
         return kill(pid)
+
+    def _flush(self, control: socket.socket) -> None:
+        # Full, or the process is dead: the next event on the socket tells which.
+        with contextlib.suppress(OSError):
+            while self._outgoing:
+                del self._outgoing[: control.send(self._outgoing)]
+        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._outgoing else 0)
+        self._selector.modify(control, events, self)
 
 
 def has_ended(pid: int) -> str | None:

@@ -16,7 +16,7 @@ import os
 import socket
 import typing as t
 
-from ..zone.version import Delta, Version
+from ..zone.version import Chain, Delta, Version
 from . import frames
 
 _VARIABLE = "WGSD_HANDOVER"
@@ -29,21 +29,22 @@ class Handover:
     Attributes:
         sockets: Descriptors of what is listened on.
         workers: Control sockets of the workers that answer meanwhile, by process.
-        versions: What these serve.
+        chains: What these serve.
         board: Descriptor of the figures.
     """
 
     sockets: t.Sequence[int]
     workers: t.Mapping[int, socket.socket]
-    versions: t.Sequence[Version]
+    chains: t.Sequence[Chain]
     board: int
 
     def leave(self) -> None:
         """Have all this outlive the call of execv(3) that must follow."""
-        known = os.memfd_create("wgsd-versions")
+        known = os.memfd_create("wgsd-chains")
         with os.fdopen(known, "wb", closefd=False) as file:
-            for version in self.versions:
-                file.write(frames.frame(version.whole().encode()))
+            for chain in self.chains:
+                for delta in (chain.base.whole(), *chain.steps):
+                    file.write(frames.frame(delta.encode()))
         workers = {pid: control.fileno() for pid, control in self.workers.items()}
         for descriptor in (known, self.board, *self.sockets, *workers.values()):
             os.set_inheritable(descriptor, True)
@@ -53,7 +54,7 @@ class Handover:
                 "pid": os.getpid(),
                 "sockets": list(self.sockets),
                 "workers": list(workers.items()),
-                "versions": known,
+                "chains": known,
                 "board": self.board,
             }
         )
@@ -64,15 +65,19 @@ class Handover:
         left = json.loads(os.environ.pop(_VARIABLE, "{}"))
         if left.get("pid") != os.getpid():
             return None
-        versions = []
-        with os.fdopen(left["versions"], "rb") as file:
+        deltas: dict[str, list[Delta]] = {}
+        with os.fdopen(left["chains"], "rb") as file:
             file.seek(0)
             known = bytearray(file.read())
         while (encoded := frames.take(known)) is not None:
             delta = Delta.decode(encoded)
-            versions.append(Version(delta.zone, delta.serial).after(delta))
+            deltas.setdefault(delta.zone, []).append(delta)
+        chains = [
+            Chain(Version(zone, base.serial).after(base), steps)
+            for zone, (base, *steps) in deltas.items()
+        ]
         workers = {pid: socket.socket(fileno=control) for pid, control in left["workers"]}
-        handover = cls(left["sockets"], workers, versions, left["board"])
+        handover = cls(left["sockets"], workers, chains, left["board"])
         for descriptor in (handover.board, *handover.sockets):
             os.set_inheritable(descriptor, False)
         for control in workers.values():

@@ -21,7 +21,7 @@ import typing as t
 from .. import systemd
 from ..config import ResponderSettings
 from ..device import Backend
-from ..zone.version import Delta, Interface
+from ..zone.version import Chain, Delta, Interface
 from . import children, exporter, privileges, report
 from .crew import Crew, Member
 from .handover import Handover
@@ -62,7 +62,10 @@ class Supervisor:
         self._monotonic = monotonic
         self._serials = SerialFiles(settings.state_dir)
         self._devices = list(dict.fromkeys(zone.device for zone in settings.zones))
-        self._versions = first_versions(settings.zones, self._serials, time.time())
+        self._chains = {
+            zone: Chain(version)
+            for zone, version in first_versions(settings.zones, self._serials, time.time()).items()
+        }
         self._cookie_secret = secrets.token_bytes(16)
         self._stopping = self._reload_wanted = False
         self._check: Check | None = None
@@ -106,10 +109,8 @@ class Supervisor:
                 for key, mask in self._selector.select(max(0.0, min(waits))):
                     if isinstance(key.data, Member):
                         self._crew.handle(key.data, mask)
-                    elif isinstance(key.data, Lookout):
+                    elif isinstance(key.data, (Lookout, children.Kept)):
                         key.data.handle(mask)
-                    elif isinstance(key.data, children.Kept):
-                        key.data.handle()
                     elif isinstance(key.data, Check):
                         self._finish_reload(key.data)
                     else:
@@ -148,7 +149,11 @@ class Supervisor:
                 handover.board, zones, self._settings.workers, self._devices
             )
             self._board.supervisor.add(Main.RELOADS)
-            self._versions.update((v.zone, v) for v in handover.versions if v.zone in zones)
+            self._chains.update(
+                (chain.newest.zone, chain)
+                for chain in handover.chains
+                if chain.newest.zone in zones
+            )
         self._listening = Listening(self._settings, spare)
         board = self._board.supervisor
         self._restarts_before = board.get(Main.WORKER_RESTARTS), board.get(Main.WATCHER_RESTARTS)
@@ -163,7 +168,7 @@ class Supervisor:
             Watcher(
                 device,
                 [zone for zone in self._settings.zones if zone.device == device],
-                self._versions,
+                {zone: chain.newest for zone, chain in self._chains.items()},
                 open_device=self._open_device,
                 read_addresses=self._read_addresses,
                 interface_index=socket.if_nametoindex,
@@ -174,27 +179,25 @@ class Supervisor:
         ]
 
     def _worker(self, index: int, listeners: t.Sequence[Listener]) -> children.Task:
-        versions = list(self._versions.values())
+        chains = list(self._chains.values())
 
         def serve(control: socket.socket) -> None:
             _yield_to_others()
             load_record_types()
             privileges.drop()
             recorder = self._board.worker(index)
-            Worker(
-                control, listeners, self._settings, versions, recorder, self._cookie_secret
-            ).run()
+            Worker(control, listeners, self._settings, chains, recorder, self._cookie_secret).run()
 
         return serve
 
     def _publish(self, delta: Delta) -> None:
-        if delta.zone in self._versions:
-            self._versions[delta.zone] = self._versions[delta.zone].after(delta)
+        if delta.zone in self._chains:
+            self._chains[delta.zone].step(delta)
             self._record_zone(delta.zone)
             self._crew.publish(delta)
 
     def _record_zone(self, zone: str) -> None:
-        version, block = self._versions[zone], self._board.zones[zone]
+        version, block = self._chains[zone].newest, self._board.zones[zone]
         block.set(ZoneFigure.SERIAL, version.serial)
         block.set(ZoneFigure.KNOWN, version.content is not None)
         block.set(ZoneFigure.INSTANCES, len(version.content.instances) if version.content else 0)
@@ -251,7 +254,7 @@ class Supervisor:
         Handover(
             self._listening.descriptors(),
             self._crew.controls(),
-            list(self._versions.values()),
+            list(self._chains.values()),
             self._board.fileno(),
         ).leave()
         command = command_line()

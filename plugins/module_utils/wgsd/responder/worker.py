@@ -20,7 +20,7 @@ from ..zone.answers import LOOPBACK, NOTAUTH, Authority, Context, Reply
 from ..zone.message import HEADER, TYPE_CLASS, after_name, lowered, truncated
 from ..zone.prepared import Shelf, View
 from ..zone.records import CLASS_IN, RECORD_TYPES, build
-from ..zone.version import Content, Delta, Version
+from ..zone.version import Chain, Content, Delta
 from . import frames, stats
 from .batches import BATCH, SLOT, Batch
 from .limits import Limiter, Verdict
@@ -55,7 +55,7 @@ class Worker:
         control: socket.socket,
         listeners: t.Sequence[Listener],
         settings: ResponderSettings,
-        versions: t.Iterable[Version],
+        chains: t.Iterable[Chain],
         recorder: stats.Recorder,
         cookie_secret: bytes,
         monotonic: t.Callable[[], float] = time.monotonic,
@@ -65,7 +65,7 @@ class Worker:
         Args:
             control: Brings deltas; each message is acknowledged with a byte once it is served.
             listeners: What to serve on.
-            versions: What to serve from the start.
+            chains: What to serve from the start.
             recorder: What to count with.
             cookie_secret: 16 bytes that all workers share.
             monotonic: Seconds.
@@ -88,8 +88,8 @@ class Worker:
             lambda local: {lowered(origin) for origin in self._authority.open_zones(local)},
             functools.partial(stats.slot, fast=True),
         )
-        for version in versions:
-            self._step(version.whole())
+        for chain in chains:
+            self._step(chain.newest.whole())
         self._poll = select.epoll()
         self._streams = Streams(self._poll, self._respond_to_stream, self._counts, monotonic)
         self._handlers: dict[int, Handler] = {}
@@ -167,7 +167,7 @@ class Worker:
             zone = None
         elif before is None:
             instances = {instance.public_key: instance for instance in delta.changed}
-            zone = build(delta.zone, delta.serial, Content(delta.addresses, instances))
+            zone = build(delta.zone, delta.serial, Content(delta.addresses, instances), delta.seals)
         else:
             zone = before.after(delta)
         self._authority.serve(origin, zone)

@@ -6,14 +6,16 @@
 
 from __future__ import annotations
 
+import ipaddress
 import itertools
+import struct
 import typing as t
 
 from ..keys import PADDED_LABEL_LENGTH, UNPADDED_LABEL_LENGTH, PublicKey
 from ..names import SERVICE, txt_strings
 from ..thirdparty import dns
 from .message import TCP_MAX, lowered
-from .version import Content, Delta, Instance
+from .version import Content, Delta, Instance, Record, unpack
 
 if t.TYPE_CHECKING:
     Name = dns.name.Name
@@ -39,6 +41,7 @@ APEX_TTL = 300
 REFRESH, RETRY, EXPIRE = 30, 10, 86400
 
 _SERVICE = tuple(SERVICE.encode().split(b"."))
+_SRV_NUMBERS = struct.Struct("!HHH")
 _PADDING = b"=" * (PADDED_LABEL_LENGTH - UNPADDED_LABEL_LENGTH)
 #: Bytes of a PTR record in a list: two pointers, type, class, TTL, length, and the label.
 _PTR_BYTES = 2 + 10 + 1 + PADDED_LABEL_LENGTH + 2
@@ -84,11 +87,20 @@ class Zone:
     Attributes:
         addresses: The registry's tunnel addresses.
         negative_soa: The SOA as it goes with NXDOMAIN and NODATA (RFC 2308 section 3).
+        seals: What DNSSEC adds, packed, by owner, as in `Delta`; empty if the zone is not signed.
     """
 
-    def __init__(self, frame: _Frame, peers: _Peers, maker: _Maker, serial: int) -> None:
+    def __init__(
+        self,
+        frame: _Frame,
+        peers: _Peers,
+        maker: _Maker,
+        serial: int,
+        seals: t.Mapping[str, bytes],
+    ) -> None:
         """Put a version together; `build` and `after` do that."""
         soa = _soa(frame.origin, serial)
+        self.seals = seals
         self.origin = frame.origin
         self.serial = serial
         self.addresses = frozenset(frame.addresses)
@@ -125,6 +137,46 @@ class Zone:
         label = self._peers.padded(labels[0]) or self._peers.friendly.get(labels[0])
         return self._peers.instances[label].public_key if label else None
 
+    def owners(self) -> t.Iterator[str]:
+        """Return the names that may have records, relative to the zone and in lower case.
+
+        The apex, which is the empty one, is the first.
+        """
+        yield ""
+        for labels in self._frame.nodes:
+            if labels != self._frame.apex:
+                yield self._frame.relative(labels)
+        if self._peers.instances:
+            yield SERVICE
+        for label in self._peers.instances:
+            yield f"{label[:UNPADDED_LABEL_LENGTH].decode()}.{SERVICE}"
+            yield f"{label.decode()}.{SERVICE}"
+        for name in self._peers.friendly:
+            yield f"{name.decode()}.{SERVICE}"
+
+    def records_at(self, owner: str) -> list[Record]:
+        """Return all records at a name that `owners` may return, seals included.
+
+        Where the registry's own address depends on how a query comes in, this says its first tunnel
+        address: a copy of the zone cannot know more.
+        """
+        records = unpack(self.seals.get(owner, b""))
+        label, _dot, rest = owner.partition(".")
+        if owner == SERVICE:
+            listed = self._peers.instances
+            return [*records, *(self._frame.pointer(padded) for padded in listed)]
+        if rest != SERVICE:
+            node = self._nodes.get(self._frame.absolute(owner), {})
+            return [*(_record(rrset.ttl, rd) for rrset in node.values() for rd in rrset), *records]
+        padded = self._peers.padded(label.encode())
+        if padded:
+            instance = self._peers.instances[padded]
+            return [*self._frame.instance_records(instance), *records]
+        padded = self._peers.friendly.get(label.encode())
+        if padded:
+            records.append(self._frame.alias(padded))
+        return records
+
     def labels_below(self, parent: Labels, length: int) -> t.Container[bytes] | None:
         """Return the first labels of that length of all names right below *parent*, in lower case.
 
@@ -148,19 +200,28 @@ class Zone:
         if addresses != frame.addresses:
             frame = _Frame(frame.origin, addresses)
         peers = _Peers() if delta.whole else self._peers
-        return Zone(frame, peers.after(delta), self._maker, delta.serial)
+        seals = {} if delta.whole else dict(self.seals)
+        for owner, seal in delta.seals.items():
+            if seal:
+                seals[owner] = seal
+            else:
+                seals.pop(owner, None)
+        return Zone(frame, peers.after(delta), self._maker, delta.serial, seals)
 
 
-def build(origin_text: str, serial: int, content: Content) -> Zone:
+def build(
+    origin_text: str, serial: int, content: Content, seals: t.Mapping[str, bytes] | None = None
+) -> Zone:
     """Make the zone that says *content*.
 
     Args:
         origin_text: The zone's name as `wgsd.names.check_zone` returns it.
+        seals: What DNSSEC adds, as in `Zone`.
     """
     frame = _Frame(dns.name.from_text(origin_text), content.addresses)
     changed = tuple(content.instances.values())
     peers = _Peers().after(Delta(origin_text, serial, content.addresses, changed))
-    return Zone(frame, peers, _Maker(_below(frame.origin, *_SERVICE)), serial)
+    return Zone(frame, peers, _Maker(_below(frame.origin, *_SERVICE)), serial, seals or {})
 
 
 class _Frame:
@@ -198,6 +259,40 @@ class _Frame:
             parent: frozenset(name[0] for name in names if name[1:] == parent)
             for parent in self.nodes
         }
+        self._suffix = service.to_wire() or b""
+
+    def relative(self, labels: Labels) -> str:
+        """Return a name of the zone relative to its origin."""
+        return b".".join(labels[: len(labels) - len(self.apex)]).decode()
+
+    def absolute(self, owner: str) -> Labels:
+        """Return the labels of a name that is relative to the origin."""
+        return (*owner.encode().split(b"."), *self.apex) if owner else self.apex
+
+    def pointer(self, label: bytes) -> Record:
+        """Return the record that lists the instance with that padded label."""
+        return Record(PTR, INSTANCE_TTL, self._target(label))
+
+    def alias(self, label: bytes) -> Record:
+        """Return the record of a friendly name of that instance."""
+        return Record(CNAME, INSTANCE_TTL, self._target(label))
+
+    def instance_records(self, instance: Instance) -> list[Record]:
+        """Return the records at either owner name of an instance."""
+        target = self._target(instance.public_key.label.encode())
+        strings = txt_strings(instance.public_key, instance.allowed_ips, instance.name)
+        text = b"".join(bytes([len(s)]) + s for s in map(str.encode, strings))
+        records = [Record(SRV, INSTANCE_TTL, _SRV_NUMBERS.pack(0, 0, instance.port) + target)]
+        address = instance.address or next(iter(self.addresses), None)
+        if address:
+            rdtype = AAAA if ":" in address else A
+            packed = ipaddress.ip_address(address).packed
+            records.append(Record(rdtype, INSTANCE_TTL, packed))
+        records.append(Record(TXT, INSTANCE_TTL, text))
+        return records
+
+    def _target(self, label: bytes) -> bytes:
+        return bytes([len(label)]) + label + self._suffix
 
 
 class _Peers:
@@ -339,6 +434,10 @@ def _address_records(addresses: t.Iterable[str], ttl: int) -> dict[int, Rdataset
 def _soa(origin: Name, serial: int) -> Rdata:
     names = (_below(origin, NAME_SERVER), _below(origin, CONTACT))
     return _rdata(SOA, *names, serial, REFRESH, RETRY, EXPIRE, NEGATIVE_TTL)
+
+
+def _record(ttl: int, rdata: Rdata) -> Record:
+    return Record(int(rdata.rdtype), ttl, rdata.to_wire() or b"")
 
 
 def _name_set(rdtype: int, ttl: int, target: Name) -> Rdataset:

@@ -6,9 +6,12 @@
 
 from __future__ import annotations
 
+import base64
+import collections
 import dataclasses
 import ipaddress
 import json
+import struct
 import typing as t
 
 from ..config import ZoneSettings
@@ -16,6 +19,47 @@ from ..keys import PublicKey
 from ..model import Device, Peer
 
 Interface = t.Union[ipaddress.IPv4Interface, ipaddress.IPv6Interface]
+
+#: What a chain keeps at most: steps, and instances and seals in them. Both bound the time that it
+#: takes to go through a chain, and the second its bytes.
+STEPS_MAX = 2000
+CHANGES_MAX = 20000
+_RECORD = struct.Struct("!HIH")
+
+
+class Record(t.NamedTuple):
+    """A record without its owner, whose class is IN.
+
+    Attributes:
+        ttl: Seconds.
+        rdata: As in a message, without compression.
+    """
+
+    rdtype: int
+    ttl: int
+    rdata: bytes
+
+
+def pack(records: t.Iterable[Record]) -> bytes:
+    """Return records in the form that `unpack` reads.
+
+    There are very many of them, and few are ever looked at.
+    """
+    return b"".join(
+        _RECORD.pack(record.rdtype, record.ttl, len(record.rdata)) + record.rdata
+        for record in records
+    )
+
+
+def unpack(packed: bytes) -> list[Record]:
+    """Read what `pack` wrote."""
+    records = []
+    position = 0
+    while position < len(packed):
+        rdtype, ttl, length = _RECORD.unpack_from(packed, position)
+        position += _RECORD.size + length
+        records.append(Record(rdtype, ttl, packed[position - length : position]))
+    return records
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +99,10 @@ class Delta:
         addresses: All of them, as in `Content`; None: nothing is known of the zone (any more).
         changed: Instances that are new or not as they were.
         removed: Keys whose instances are gone.
-        whole: Whatever was known before is to be forgotten, so *changed* has all there is.
+        whole: Whatever was known before is to be forgotten, so the delta has all there is.
+        seals: What DNSSEC adds (RRSIG, NSEC and DNSKEY records), packed, by owner: a name relative
+            to the zone, in lower case, the apex being the empty one. All owners that are not
+            sealed as they were, with everything that they are sealed with; nothing: not any more.
     """
 
     zone: str
@@ -64,6 +111,12 @@ class Delta:
     changed: tuple[Instance, ...] = ()
     removed: tuple[PublicKey, ...] = ()
     whole: bool = False
+    seals: t.Mapping[str, bytes] = dataclasses.field(default_factory=dict)
+
+    @property
+    def weight(self) -> int:
+        """About how much there is in it."""
+        return 1 + len(self.changed) + len(self.removed) + len(self.seals)
 
     def encode(self) -> bytes:
         """Return the delta in the form that `decode` reads."""
@@ -71,13 +124,14 @@ class Delta:
             (i.public_key.base64, i.address, i.port, i.allowed_ips, i.name) for i in self.changed
         ]
         removed = [key.base64 for key in self.removed]
-        fields = (self.zone, self.serial, self.addresses, changed, removed, self.whole)
+        seals = {owner: base64.b64encode(seal).decode() for owner, seal in self.seals.items()}
+        fields = (self.zone, self.serial, self.addresses, changed, removed, self.whole, seals)
         return json.dumps(fields).encode()
 
     @classmethod
     def decode(cls, encoded: bytes) -> Delta:
         """Read what `encode` wrote in the same program; nothing else is expected here."""
-        zone, serial, addresses, changed, removed, whole = json.loads(encoded)
+        zone, serial, addresses, changed, removed, whole, seals = json.loads(encoded)
         return cls(
             zone,
             serial,
@@ -88,29 +142,48 @@ class Delta:
             ),
             tuple(PublicKey.from_base64(key) for key in removed),
             whole,
+            {owner: base64.b64decode(seal) for owner, seal in seals.items()},
         )
 
 
 @dataclasses.dataclass(frozen=True)
 class Version:
-    """A zone's content at one serial; content None: nothing is known (any more)."""
+    """A zone at one serial.
+
+    Attributes:
+        content: None: nothing is known (any more).
+        seals: By owner, as in `Delta`; empty where the zone is not signed.
+    """
 
     zone: str
     serial: int
     content: Content | None = None
+    seals: t.Mapping[str, bytes] = dataclasses.field(default_factory=dict)
 
-    def after(self, delta: Delta) -> Version:
-        """Return the version that *delta* leads to from this one."""
-        if delta.addresses is None:
-            return Version(self.zone, delta.serial, None)
+    def after(self, *deltas: Delta) -> Version:
+        """Return the version that *deltas* lead to from this one, one after the other."""
+        if not deltas:
+            return self
         instances: dict[PublicKey, Instance] = {}
-        if self.content is not None and not delta.whole:
+        if self.content is not None:
             instances.update(self.content.instances)
-        for key in delta.removed:
-            instances.pop(key, None)
-        for instance in delta.changed:
-            instances[instance.public_key] = instance
-        return Version(self.zone, delta.serial, Content(delta.addresses, instances))
+        seals = dict(self.seals)
+        for delta in deltas:
+            if delta.whole or delta.addresses is None:
+                instances.clear()
+                seals = {}
+            for key in delta.removed:
+                instances.pop(key, None)
+            for instance in delta.changed:
+                instances[instance.public_key] = instance
+            for owner, seal in delta.seals.items():
+                if seal:
+                    seals[owner] = seal
+                else:
+                    seals.pop(owner, None)
+        last = deltas[-1]
+        content = None if last.addresses is None else Content(last.addresses, instances)
+        return Version(self.zone, last.serial, content, seals)
 
     def delta_to(self, serial: int, content: Content | None) -> Delta | None:
         """Return the delta to *content* under the number *serial*; None if nothing differs."""
@@ -147,7 +220,57 @@ class Version:
         if self.content is None:
             return Delta(self.zone, self.serial, None)
         changed = tuple(self.content.instances.values())
-        return Delta(self.zone, self.serial, self.content.addresses, changed, whole=True)
+        return Delta(
+            self.zone,
+            self.serial,
+            self.content.addresses,
+            changed,
+            whole=True,
+            seals=self.seals,
+        )
+
+
+class Chain:
+    """The newest version of a zone and the steps that have led to it, as far back as is kept.
+
+    Attributes:
+        base: The version before the first of the steps.
+        newest: The one after the last.
+    """
+
+    def __init__(self, base: Version, steps: t.Iterable[Delta] = ()) -> None:
+        self.base = base
+        self._steps = collections.deque(steps)
+        self._weight = sum(step.weight for step in self._steps)
+        self.newest = base.after(*self._steps)
+
+    @property
+    def steps(self) -> t.Sequence[Delta]:
+        """The steps from the base on, none of which is whole."""
+        return self._steps
+
+    def step(self, delta: Delta) -> None:
+        """Go on by *delta*; one that has all there is leaves nothing before it."""
+        self.newest = self.newest.after(delta)
+        if delta.whole or delta.addresses is None:
+            self._steps.clear()
+            self._weight = 0
+            self.base = self.newest
+            return
+        self._steps.append(delta)
+        self._weight += delta.weight
+        if len(self._steps) > STEPS_MAX or self._weight > CHANGES_MAX:
+            self._forget()
+
+    def _forget(self) -> None:
+        """Let the base take up the older half, so that this has to be done rarely."""
+        folded = []
+        while self._steps and (
+            len(self._steps) > STEPS_MAX // 2 or self._weight > CHANGES_MAX // 2
+        ):
+            folded.append(self._steps.popleft())
+            self._weight -= folded[-1].weight
+        self.base = self.base.after(*folded)
 
 
 def tunnel_addresses(interfaces: t.Iterable[Interface]) -> tuple[str, ...]:
