@@ -400,7 +400,7 @@ def _access(field: Field, keys: t.Container[str]) -> Access:
 def _keys(field: Field) -> dict[str, TsigKey]:
     keys: dict[str, TsigKey] = {}
     for text, value in field.entries():
-        name = value.parse_with(_key_name, text)
+        name = value.parse_with(key_name, text)
         if name in keys:
             value.fail(f"the key {name} is already there", "give each key a name of its own")
         value.only("algorithm", "secret")
@@ -410,7 +410,7 @@ def _keys(field: Field) -> dict[str, TsigKey]:
 
 def _own_key(field: Field) -> TsigKey:
     field.only("name", "algorithm", "secret")
-    return _tsig_key(field.required("name").parsed(_key_name), field)
+    return _tsig_key(field.required("name").parsed(key_name), field)
 
 
 def _tsig_key(name: str, field: Field) -> TsigKey:
@@ -418,7 +418,12 @@ def _tsig_key(name: str, field: Field) -> TsigKey:
     return TsigKey(name, algorithm, _secret(field.required("secret")))
 
 
-def _key_name(text: str) -> str:
+def key_name(text: str) -> str:
+    """Return the name of a TSIG key as `absolute` writes it.
+
+    Raises:
+        UsageError: no domain name.
+    """
     name = absolute(text)
     labels = name[:-1].split(".")
     if len(name) > KEY_NAME_MAX or not all(_is_key_label(label) for label in labels):
