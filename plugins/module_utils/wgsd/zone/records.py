@@ -137,6 +137,10 @@ class Zone:
         label = self._peers.padded(labels[0]) or self._peers.friendly.get(labels[0])
         return self._peers.instances[label].public_key if label else None
 
+    def instance(self, public_key: PublicKey) -> Instance | None:
+        """Return what there is of a peer, None if the zone has nothing of it."""
+        return self._peers.instances.get(public_key.label.encode())
+
     def owners(self) -> t.Iterator[str]:
         """Return the names that may have records, relative to the zone and in lower case.
 
