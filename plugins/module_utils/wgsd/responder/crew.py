@@ -99,6 +99,7 @@ class Crew:
         size: int,
         make_task: MakeTask,
         selector: selectors.BaseSelector,
+        keep: t.Collection[int] = (),
         monotonic: t.Callable[[], float] = time.monotonic,
     ) -> None:
         """Make an empty crew, which `serve_on` fills.
@@ -107,10 +108,12 @@ class Crew:
             make_task: Is called in the supervisor, when a worker is started; what it returns is
                 to serve the versions of that moment.
             selector: Gets the members' control sockets, with a `Member` as their data.
+            keep: Descriptors that all members use, besides their listeners'.
         """
         self._size = size
         self._make_task = make_task
         self._selector = selector
+        self._keep = keep
         self._monotonic = monotonic
         self._members: list[Member] = []
         #: Workers that answer until those that take their place do, by process.
@@ -200,8 +203,9 @@ class Crew:
     def _start(self, now: float) -> None:
         taken = {member.index for member in self._members}
         index = next(number for number in range(self._size) if number not in taken)
-        keep = [number for one in self._listeners for number in one.descriptors]
-        pid, control = children.fork("worker", self._make_task(index, self._listeners), keep)
+        listened = [number for one in self._listeners for number in one.descriptors]
+        task = self._make_task(index, self._listeners)
+        pid, control = children.fork("worker", task, [*self._keep, *listened])
         control.setblocking(False)
         member = Member(index, pid, control, now)
         self._members.append(member)

@@ -85,8 +85,17 @@ class Supervisor:
         children.set_name("responder")
         self._selector = selectors.DefaultSelector()
         workers = self._take_over()
+        # By it, workers tell the notifier who follows a zone. Both ends stay open here, so that
+        # what is said while a notifier is missing waits for the next one.
+        self._hears_followers, self._tells_followers = socket.socketpair(type=socket.SOCK_DGRAM)
+        for end in (self._hears_followers, self._tells_followers):
+            end.setblocking(False)
         self._crew = Crew(
-            self._settings.workers, self._worker, self._selector, monotonic=self._monotonic
+            self._settings.workers,
+            self._worker,
+            self._selector,
+            keep=[self._tells_followers.fileno()],
+            monotonic=self._monotonic,
         )
         self._crew.adopt(workers)
         self._lookout = Lookout(self._watchers, self._selector, self._publish, self._monotonic)
@@ -127,8 +136,8 @@ class Supervisor:
             for number, handler in before.items():
                 signal.signal(number, handler)
             self._selector.close()
-            woken.close()
-            wakes.close()
+            for end in (woken, wakes, self._hears_followers, self._tells_followers):
+                end.close()
 
     def _heed(self, number: int, _frame: types.FrameType | None) -> None:
         if number == signal.SIGHUP:
@@ -186,7 +195,15 @@ class Supervisor:
             load_record_types()
             privileges.drop()
             recorder = self._board.worker(index)
-            Worker(control, listeners, self._settings, chains, recorder, self._cookie_secret).run()
+            Worker(
+                control,
+                listeners,
+                self._settings,
+                chains,
+                recorder,
+                self._cookie_secret,
+                tell_follower=self._tells_followers,
+            ).run()
 
         return serve
 

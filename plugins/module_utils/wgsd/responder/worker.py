@@ -58,6 +58,7 @@ class Worker:
         chains: t.Iterable[Chain],
         recorder: stats.Recorder,
         cookie_secret: bytes,
+        tell_follower: socket.socket | None = None,
         monotonic: t.Callable[[], float] = time.monotonic,
     ) -> None:
         """Make a worker.
@@ -68,9 +69,11 @@ class Worker:
             chains: What to serve from the start.
             recorder: What to count with.
             cookie_secret: 16 bytes that all workers share.
+            tell_follower: Where to say who follows a zone, as `followers.Follower.decode` reads it.
             monotonic: Seconds.
         """
         self._control = control
+        self._tell_follower = tell_follower
         self._monotonic = monotonic
         self._running = True
         self._handed = bytearray()
