@@ -118,6 +118,18 @@ class Reading(enum.IntEnum):
     CHANGES = 8
 
 
+class Notifying(enum.IntEnum):
+    """What the notifier keeps."""
+
+    #: Who is notified of changes, once for each zone.
+    FOLLOWERS = 0
+    #: Messages sent, those sent again included.
+    SENT = 1
+    ACKNOWLEDGED = 2
+    #: Followers that refused, or did not acknowledge however often it was tried.
+    FAILED = 3
+
+
 Figure = t.TypeVar("Figure", bound=enum.IntEnum)
 
 
@@ -171,11 +183,14 @@ class _Header(enum.IntEnum):
 
 
 _MAIN = len(_Header)
-_WORKERS = _MAIN + len(Main)
+_NOTIFIER = _MAIN + len(Main)
+_WORKERS = _NOTIFIER + len(Notifying)
 _NAMED = _WORKERS + 2 * WORKERS_MAX * SLOTS
 _CELL = 8
 #: Says what lies where, so that an engine of another version does not take it for its own.
-_LAYOUT = zlib.crc32(repr([ANSWERED, SLOTS, *_Header, *Main, *ZoneFigure, *Reading]).encode())
+_LAYOUT = zlib.crc32(
+    repr([ANSWERED, SLOTS, *_Header, *Main, *Notifying, *ZoneFigure, *Reading]).encode()
+)
 
 
 class Board:
@@ -183,6 +198,7 @@ class Board:
 
     Attributes:
         supervisor: Written by the supervisor.
+        notifier: Written by the notifier.
         zones: By name, written by the supervisor.
         devices: By name, written by the watcher.
     """
@@ -210,6 +226,7 @@ class Board:
         self._workers_most = min(max(self._cells[_Header.WORKERS_MOST], workers), WORKERS_MAX)
         self._cells[_Header.WORKERS_MOST] = self._workers_most
         self.supervisor: Block[Main] = Block(self._part(_MAIN, len(Main)))
+        self.notifier: Block[Notifying] = Block(self._part(_NOTIFIER, len(Notifying)))
         self.zones: dict[str, Block[ZoneFigure]] = {}
         self.devices: dict[str, Block[Reading]] = {}
         start = _NAMED
