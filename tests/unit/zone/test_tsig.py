@@ -21,6 +21,7 @@ import pytest
 
 from tests.unit.zone.asking import ALICE, NOW, SERVICE, TUNNEL, Asker, content, many
 from wgsd.config import Access, TsigKey
+from wgsd.zone.tsig import check_response, sign_request
 
 pytestmark = pytest.mark.unit
 
@@ -358,3 +359,95 @@ def test_opt_comes_before_the_signature(ask: Asker) -> None:
     query = signed(use_edns=0, payload=1232)
     response = understood(query, ask.raw(query.to_wire(), local=TUNNEL))
     assert (response.edns, response.payload) == (0, 1232)
+
+
+class Conversation:
+    """A request of ours and the response that dnspython's server side would give."""
+
+    def __init__(self, key: TsigKey = OPS, theirs: TsigKey = OPS) -> None:
+        self.key = key
+        self._theirs = dns.tsig.Key(theirs.name, theirs.secret, theirs.algorithm)
+        plain = dns.message.make_query("example.com.", "SOA").to_wire()
+        self.wire, self.mac = sign_request(plain, key, NOW)
+
+    def response(self, **changes: t.Any) -> bytes:
+        """The server's response, signed for this request unless *changes* say otherwise."""
+        request = dns.message.from_wire(self.wire, keyring=self._theirs)
+        response = dns.message.make_response(request)
+        for name, value in changes.items():
+            setattr(response, name, value)
+        return response.to_wire()
+
+    def check(self, response: bytes, now: float = NOW) -> None:
+        """What we make of it."""
+        check_response(response, self.key, self.mac, now)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_request_of_ours_is_signed_so_that_others_know_the_key(algorithm: str) -> None:
+    key = TsigKey(OPS.name, algorithm, OPS.secret)
+    talk = Conversation(key, key)
+    request = dns.message.from_wire(
+        talk.wire, keyring=dns.tsig.Key(OPS.name, OPS.secret, algorithm)
+    )
+    assert request.had_tsig
+    assert request.mac == talk.mac
+    talk.check(talk.response())
+
+
+def test_a_request_of_ours_is_understood_by_our_own_responder(ask: Asker) -> None:
+    query = dns.message.make_query(ALICE_NAME, "SRV").to_wire()
+    wire, mac = sign_request(query, OPS, NOW)
+    response = ask.raw(wire, **OUTSIDE)
+    assert dns.message.from_wire(response, continue_on_error=True).answer
+    check_response(response, OPS, mac, NOW)
+
+
+def test_a_response_to_another_request_is_not_taken() -> None:
+    with pytest.raises(ValueError, match="signature of the response is wrong"):
+        Conversation().check(Conversation().response(request_mac=bytes(32)))
+
+
+def test_a_response_that_was_changed_on_its_way_is_not_taken() -> None:
+    talk = Conversation()
+    response = bytearray(talk.response())
+    response[3] ^= 5
+    with pytest.raises(ValueError, match="signature of the response is wrong"):
+        talk.check(bytes(response))
+
+
+@pytest.mark.parametrize("wire", [b"", bytes(12), b"\0" * 11 + b"\1", b"\0" * 11 + b"\1\0" * 9])
+def test_a_response_without_a_signature_is_not_taken(wire: bytes) -> None:
+    with pytest.raises(ValueError, match="not"):
+        Conversation().check(wire)
+
+
+def test_a_response_that_is_signed_with_another_key_is_not_taken() -> None:
+    other = TsigKey("other.example.com.", OPS.algorithm, OPS.secret)
+    talk = Conversation(other, other)
+    talk.key = OPS
+    with pytest.raises(ValueError, match="another key"):
+        talk.check(talk.response())
+
+
+def test_a_response_that_is_too_old_is_not_taken() -> None:
+    talk = Conversation()
+    with pytest.raises(ValueError, match="clock"):
+        talk.check(talk.response(), NOW + 301)
+
+
+@pytest.mark.parametrize(
+    ("key", "ahead", "reason"),
+    [
+        (TsigKey(OPS.name, OPS.algorithm, bytes(32)), 0, "another secret"),
+        (TsigKey("other.example.com.", OPS.algorithm, OPS.secret), 0, "does not know the key"),
+        (OPS, 1000, "its clock and ours"),
+    ],
+)
+def test_it_is_told_what_the_server_has_against_a_request(
+    ask: Asker, key: TsigKey, ahead: int, reason: str
+) -> None:
+    ask.now += ahead
+    wire, mac = sign_request(dns.message.make_query(ALICE_NAME, "SRV").to_wire(), key, NOW)
+    with pytest.raises(ValueError, match=reason):
+        check_response(ask.raw(wire, **OUTSIDE), key, mac, NOW)

@@ -188,7 +188,7 @@ class Authority:
         else:
             self._fill(response, query, context, good, signature.key)
         proven = context.tcp or good is True or signature.key is not None
-        signed = signature.sign(response.finish())
+        signed = signature.sign(response.finish(), self._wall())
         if len(signed) > limit:
             # Question and signature alone fit no datagram: names that nobody has.
             response = message.Response(message.Query(query.id, query.flags))
