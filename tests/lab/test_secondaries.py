@@ -1,0 +1,200 @@
+# Copyright: (c) 2026, wgsd.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Knot, BIND and NSD follow the responder's zone: by transfer, by increment, by notice."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import typing as t
+
+import pytest
+
+from wgsd.keys import PublicKey
+
+from .bare import BareLab
+from .followed import CATALOG, FRESH, KEY, SITES, Followed, port_of
+from .nameservers import Key
+from .responder import ALICE, BOB, CAROL, PUBLIC, SERVICE, TUNNEL, ZONE, instance
+
+pytestmark = pytest.mark.lab
+
+PREFIX = "wgts"
+#: More than BIND takes of one type at one name by default: 100.
+CROWD = [PublicKey(bytes([number, 7]) * 16) for number in range(120)]
+#: What tells of one incoming transfer of the zone in a server's log: increments, whole zones.
+INCREMENTS = {
+    "knot": f"[{ZONE}] IXFR, incoming, remote {TUNNEL}@53, finished",
+    "named": f"transfer of '{ZONE[:-1]}/IN' from {PUBLIC}#53: got incremental response",
+}
+WHOLES = {
+    "knot": f"[{ZONE}] AXFR, incoming, remote {TUNNEL}@53, finished",
+    "named": f"transfer of '{ZONE[:-1]}/IN' from {PUBLIC}#53: got nonincremental response",
+}
+
+
+@pytest.fixture(scope="module")
+def followed(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Followed]:
+    with BareLab(PREFIX, SITES) as lab, Followed(lab, tmp_path_factory.mktemp("followed")) as one:
+        one.start()
+        one.wait_same()
+        yield one
+
+
+@pytest.fixture
+def crowd(followed: Followed) -> t.Iterator[None]:
+    """So many peers that their list has more records than BIND takes by default."""
+    assert followed.bed.device
+    words = [
+        word
+        for number, key in enumerate(CROWD)
+        for word in ("peer", key.base64, "endpoint", f"198.51.100.{100 + number}:{4000 + number}")
+    ]
+    followed.bed.device.set(*words)
+    try:
+        yield
+    finally:
+        followed.bed.device.set(*(word for key in CROWD for word in ("peer", key.base64, "remove")))
+
+
+def counts(followed: Followed, told: dict[str, str]) -> dict[str, int]:
+    """How often the logs of the secondaries have told of something."""
+    return {make: followed.servers[make].log.count(line) for make, line in told.items()}
+
+
+def reload(followed: Followed, **settings: t.Any) -> None:
+    """Make the responder take up other settings."""
+    followed.responder.configure(**settings)
+    followed.responder.process.send_signal(signal.SIGHUP)
+    assert "RELOADING" in followed.responder.told()
+    followed.responder.wait_ready()
+
+
+def test_each_secondary_serves_the_zone_record_for_record(followed: Followed) -> None:
+    whole = followed.wait_same()
+    owners = {owner for owner, _rdtype, _ttl, _rdata in whole}
+    assert {ZONE, SERVICE, instance(ALICE), instance(BOB), f"alice.{SERVICE}"} <= owners
+    assert instance(CAROL) not in owners
+
+
+def test_each_secondary_serves_a_moved_peer_within_a_second(followed: Followed) -> None:
+    followed.wait_same()
+    before, wholes = counts(followed, INCREMENTS), counts(followed, WHOLES)
+    delays = [followed.change(ALICE, port) for port in range(2000, 2010)]
+    followed.wait_same()
+    for make in followed.servers:
+        print(make, sorted(round(delay[make], 3) for delay in delays))
+    assert max(max(delay.values()) for delay in delays) < FRESH
+    assert counts(followed, WHOLES) == wholes
+    for make, count in counts(followed, INCREMENTS).items():
+        assert count - before[make] >= len(delays)
+
+
+def test_peers_that_come_and_go_are_followed_too(followed: Followed) -> None:
+    followed.bed.set(CAROL, "endpoint", "[2001:db8::c]:3")
+    followed.wait_same()
+    for make, server in followed.servers.items():
+        assert port_of(server, CAROL) == 3, make
+    followed.bed.set(CAROL, "remove")
+    followed.wait("end of Carol", lambda: followed.bed.port_of(CAROL) is None)
+    followed.wait_same()
+    for make, server in followed.servers.items():
+        answer = server.ask(instance(CAROL), "SRV")
+        assert answer, make
+        assert answer.rcode().name == "NXDOMAIN", make
+
+
+def test_a_storm_of_changes_makes_few_versions_and_the_same_zone_everywhere(
+    followed: Followed,
+) -> None:
+    followed.wait_same()
+    first = followed.serial()
+    for port in range(3000, 3100):
+        followed.bed.set(ALICE, "endpoint", f"198.51.100.1:{port}")
+    followed.wait("last change", lambda: followed.bed.port_of(ALICE) == 3099)
+    followed.wait_same()
+    last = followed.serial()
+    assert first is not None
+    assert last is not None
+    assert 0 < last - first < 100
+
+
+def test_more_peers_than_bind_takes_by_default_need_a_word_in_its_configuration(
+    followed: Followed, crowd: None
+) -> None:
+    whole = followed.wait_same()
+    listed = [line for line in whole if line[:2] == (SERVICE, "PTR")]
+    assert len(listed) > 100
+    assert len(followed.servers["knot"].transfer(ZONE)) == len(whole)
+
+
+def test_a_secondary_that_was_away_catches_up_by_increments(followed: Followed) -> None:
+    followed.wait_same()
+    for make in ("knot", "named"):
+        before, wholes = counts(followed, INCREMENTS)[make], counts(followed, WHOLES)[make]
+        followed.stop(make)
+        for port in (4000, 4001, 4002):
+            followed.change(ALICE, port)
+        followed.follow(make)
+        followed.wait_same()
+        assert counts(followed, INCREMENTS)[make] > before
+        assert counts(followed, WHOLES)[make] == wholes
+
+
+def test_increments_go_on_after_a_restart_of_the_responder(followed: Followed) -> None:
+    followed.wait_same()
+    serial, wholes = followed.serial(), counts(followed, WHOLES)
+    followed.responder.restart()
+    followed.responder.wait_ready()
+    assert followed.serial() == serial
+    assert max(followed.change(ALICE, 5000).values()) < FRESH
+    followed.wait_same()
+    assert counts(followed, WHOLES) == wholes
+
+
+def test_secondaries_answer_while_the_registry_is_down(followed: Followed) -> None:
+    port = followed.bed.port_of(ALICE)
+    for pid in (followed.responder.process.pid, *followed.responder.children()):
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        for make, server in followed.servers.items():
+            assert port_of(server, ALICE) == port, make
+    finally:
+        for pid in (*followed.responder.children(), followed.responder.process.pid):
+            os.kill(pid, signal.SIGCONT)
+
+
+def test_a_zone_of_the_catalog_configures_itself_and_goes_again(followed: Followed) -> None:
+    knot, other = followed.servers["knot"], "other.example.com."
+    settings = followed.settings()
+    zone = settings.pop("zone")
+    entry = {"zone": ZONE, "device": "wg0", **zone}
+    reload(followed, **settings, zones=[entry, {**entry, "zone": other, "notify": []}])
+    followed.wait("zone from the catalog", lambda: knot.serial(other) is not None)
+    followed.wait("its peers", lambda: knot.ask(f"_wireguard._udp.{other}", "PTR").answer)
+    reload(followed, **followed.settings())
+    followed.wait("end of the zone", lambda: knot.serial(other) is None)
+    followed.wait_same()
+
+
+@pytest.mark.parametrize(
+    "key", [None, Key(KEY.name, "bm90IHRoZSByaWdodCBzZWNyZXQ="), Key("none.", KEY.secret)]
+)
+@pytest.mark.parametrize("zone", [ZONE, CATALOG])
+def test_nobody_outside_transfers_without_the_key(
+    followed: Followed, zone: str, key: Key | None
+) -> None:
+    signed = ["-y", f"hmac-sha256:{key.name}:{key.secret}"] if key else []
+    for rdtype in ("AXFR", "IXFR=1"):
+        done = subprocess.run(
+            followed.lab.host("named").command(
+                ["kdig", f"@{PUBLIC}", *signed, zone, rdtype, "+noall", "+answer", "+timeout=2"]
+            ),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert "SOA" not in done.stdout
