@@ -256,6 +256,18 @@ class Response:
             self._counts[section] += 1
         return True
 
+    def add_written(self, records: bytes, count: int) -> bool:
+        """Add records to the answer section, written for this very place in the message.
+
+        Returns:
+            Whether they fit. If not, nothing was added.
+        """
+        if len(self._wire) + len(records) > self._limit:
+            return False
+        self._wire += records
+        self._counts[0] += count
+        return True
+
     def truncate(self) -> None:
         """Take all records out again and say so."""
         self._cut(self._start)
