@@ -25,8 +25,9 @@ from wgsd.responder import lookout as module
 from wgsd.responder.lookout import Lookout, Sighting
 from wgsd.responder.privileges import READ_DEVICE
 from wgsd.responder.stats import Board, Reading
-from wgsd.responder.watcher import Watcher, first_versions
-from wgsd.zone.version import Delta
+from wgsd.responder.watcher import Watcher
+from wgsd.zone import serial
+from wgsd.zone.version import Chain, Delta, Version
 
 pytestmark = pytest.mark.unit
 
@@ -48,14 +49,11 @@ class FileDevice:
         """Nothing to free."""
 
 
-class NoSerials:
+class NoJournal:
     """A state directory that is not there."""
 
-    def load(self, _zone: str) -> int | None:
-        return 1_000_000
-
-    def save(self, _zone: str, _serial: int) -> None:
-        pass
+    def keep(self, _chain: Chain, _step: Delta) -> None:
+        """Nothing is kept."""
 
 
 class Bed:
@@ -65,7 +63,7 @@ class Bed:
         self.port = folder / "port"
         self.port.write_text("1000")
         self.selector = selectors.DefaultSelector()
-        self.versions = first_versions([ZONE], NoSerials(), 0)
+        self.chains = {ZONE.zone: Chain(Version(ZONE.zone, 1_000_000))}
         self.deltas: list[Delta] = []
         self.board = Board.create([ZONE.zone], 1, ["wg0"])
         self.lookout = Lookout(self.watchers, self.selector, self.publish)
@@ -75,18 +73,18 @@ class Bed:
             Watcher(
                 "wg0",
                 [ZONE],
-                self.versions,
+                self.chains,
                 open_device=lambda _name: t.cast("t.Any", FileDevice(self.port)),
                 read_addresses=lambda _name: [ipaddress.ip_interface("10.0.0.254/24")],
                 interface_index=lambda _name: 7,
-                serials=NoSerials(),
+                journals={ZONE.zone: NoJournal()},
                 account=self.board.devices["wg0"],
             )
         ]
 
     def publish(self, delta: Delta) -> None:
         self.deltas.append(delta)
-        self.versions[delta.zone] = self.versions[delta.zone].after(delta)
+        self.chains[delta.zone].step(delta)
 
     def until(self, condition: t.Callable[[], object]) -> None:
         deadline = time.monotonic() + 10
@@ -139,7 +137,8 @@ def test_a_watcher_that_dies_is_replaced_told_and_goes_on_where_the_last_one_was
     bed.port.write_text("2000")
     bed.until(lambda: len(bed.deltas) == 2)
     assert bed.lookout.pid != victim
-    assert (bed.deltas[1].serial, bed.deltas[1].whole) == (bed.deltas[0].serial + 1, False)
+    assert serial.is_newer(bed.deltas[1].serial, bed.deltas[0].serial)
+    assert not bed.deltas[1].whole
     assert f"watcher {victim} ended unasked (signal 9)" in caplog.text
 
 

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import ipaddress
 import logging
@@ -18,15 +19,20 @@ from wgsd.errors import DeviceError, NoDeviceError
 from wgsd.keys import PublicKey
 from wgsd.model import Device, Endpoint, Peer
 from wgsd.responder import watcher as module
+from wgsd.responder.state import new_chain
 from wgsd.responder.stats import Board, Reading
-from wgsd.responder.watcher import Watcher, first_versions
-from wgsd.zone.version import Delta, Version
+from wgsd.responder.watcher import CHANGE_PERIOD, Signer, Watcher
+from wgsd.zone import serial
+from wgsd.zone.version import Chain, Delta, Version, content_of
 
 pytestmark = pytest.mark.unit
 
 ALICE = PublicKey(hashlib.sha256(b"alice").digest())
 ZONE = ZoneSettings("example.com.", "wg0")
 TUNNEL = ipaddress.ip_interface("10.0.0.254/24")
+#: Seconds since the epoch, and the serial that belongs to them.
+WALL = 1_700_000_000.0
+CLOCK = serial.by_clock(WALL)
 
 
 BOB = PublicKey(hashlib.sha256(b"bob").digest())
@@ -39,43 +45,37 @@ def device(port: int = 1000, rx_bytes: int = 0, others: t.Sequence[Peer] = ()) -
 
 
 class Bed:
-    """A watcher, with the device, the clock and the saved serials in the test's hands."""
+    """A watcher, with the device, the clock and the journal in the test's hands."""
 
-    def __init__(
-        self,
-        saved: int | None = None,
-        wall: float = 1_700_000_000.0,
-        versions: dict[str, Version] | None = None,
-    ) -> None:
+    def __init__(self, chain: Chain | None = None, signer: Signer | None = None) -> None:
         self.now = 1000.0
         self.cpu = 0.0
         self.cost = 0.001
         self.index = 7
         self.state: Device | DeviceError = device()
         self.interfaces: list[t.Any] = [TUNNEL]
-        self.saved: dict[str, int] = {} if saved is None else {ZONE.zone: saved}
+        self.kept: list[Delta] = []
         self.reads = self.opened = self.closed = self.address_reads = 0
         board = Board.create([ZONE.zone], 1, ["wg0"])
         self.account = board.devices["wg0"]
         self.watcher = Watcher(
             "wg0",
             [ZONE],
-            versions or first_versions([ZONE], self, wall),
+            {ZONE.zone: chain or new_chain(ZONE.zone, WALL)},
             interface_index=lambda _name: self.index,
             account=self.account,
             open_device=self.open_device,
             read_addresses=self.read_addresses,
-            serials=self,
+            journals={ZONE.zone: self},
+            signers={} if signer is None else {ZONE.zone: signer},
             monotonic=lambda: self.now,
             cpu=lambda: self.cpu,
-            wall=lambda: wall,
+            wall=lambda: WALL,
         )
 
-    def load(self, zone: str) -> int | None:
-        return self.saved.get(zone)
-
-    def save(self, zone: str, serial: int) -> None:
-        self.saved[zone] = serial
+    def keep(self, chain: Chain, step: Delta) -> None:
+        assert chain.newest.serial == step.serial
+        self.kept.append(step)
 
     def open_device(self, _name: str) -> t.Any:
         if isinstance(self.state, NoDeviceError):
@@ -112,9 +112,30 @@ class Bed:
         return deltas
 
 
+class Seal:
+    """A signer that seals each version with its serial, and has in `due` what is to be replaced."""
+
+    def __init__(self) -> None:
+        self.due: dict[str, bytes] = {}
+
+    def seal(self, before: Version, delta: Delta) -> Delta:
+        assert serial.is_newer(delta.serial, before.serial)
+        return dataclasses.replace(delta, seals={"": b"%d" % delta.serial})
+
+    def refresh(self, _version: Version) -> dict[str, bytes]:
+        due, self.due = self.due, {}
+        return due
+
+
+def chain_at(number: int, port: int = 1000, seals: t.Mapping[str, bytes] | None = None) -> Chain:
+    """What a run before has left: Alice behind that port."""
+    content = content_of(ZONE, device(port), ("10.0.0.254",))
+    return Chain(Version(ZONE.zone, number, content, seals or {}))
+
+
 def test_the_first_read_is_the_first_version() -> None:
     (delta,) = Bed().poll()
-    assert delta.serial == 1_700_000_000
+    assert delta.serial == CLOCK
     assert delta.whole
     assert delta.addresses == ("10.0.0.254",)
     assert [i.public_key for i in delta.changed] == [ALICE]
@@ -132,10 +153,9 @@ def test_a_changed_endpoint_is_the_next_serial() -> None:
     bed.poll()
     bed.state = device(port=2000)
     (delta,) = bed.poll()
-    assert delta.serial == 1_700_000_001
+    assert delta.serial == CLOCK + 1
     assert not delta.whole
     assert [i.port for i in delta.changed] == [2000]
-    assert bed.saved == {ZONE.zone: delta.serial}
 
 
 def test_of_many_peers_only_those_that_changed_are_handed_on() -> None:
@@ -168,15 +188,21 @@ def test_a_peer_that_comes_and_goes_without_an_endpoint_is_no_change() -> None:
     assert bed.poll() == []
 
 
+def test_a_version_is_in_the_journal_before_anyone_is_told_of_it() -> None:
+    bed = Bed()
+    told = bed.poll()
+    bed.state = device(port=2000)
+    told += bed.poll()
+    assert bed.kept == told
+    assert len(told) == 2
+
+
 def test_a_watcher_that_takes_over_goes_on_from_what_is_served() -> None:
-    first = Bed()
-    (delta,) = first.poll()
-    served = Version(ZONE.zone, 0).after(delta)
-    second = Bed(versions={ZONE.zone: served})
+    second = Bed(chain_at(CLOCK + 5))
     assert second.poll() == []
     second.state = device(port=2000)
     (step,) = second.poll()
-    assert (step.serial, step.whole) == (served.serial + 1, False)
+    assert (step.serial, step.whole) == (CLOCK + 6, False)
 
 
 def test_a_device_made_anew_between_two_reads_is_opened_anew() -> None:
@@ -191,11 +217,35 @@ def test_a_device_made_anew_between_two_reads_is_opened_anew() -> None:
 
 
 @pytest.mark.parametrize(
-    ("saved", "first"), [(1_800_000_000, 1_800_000_001), (1_600_000_000, 1_700_000_000)]
+    ("last", "first"),
+    [(CLOCK - 864_000, CLOCK), (CLOCK, CLOCK + 1), (CLOCK + 864_000, CLOCK + 864_001)],
+    ids=["a day ago", "now", "a day ahead of a clock that was set back"],
 )
-def test_serials_never_go_back_over_a_restart(saved: int, first: int) -> None:
-    (delta,) = Bed(saved=saved).poll()
-    assert delta.serial == first
+def test_a_run_begins_with_the_clock_or_after_the_last_serial_whichever_is_newer(
+    last: int, first: int
+) -> None:
+    bed = Bed(chain_at(last, port=999))
+    (delta,) = bed.poll()
+    bed.state = device(port=2000)
+    (following,) = bed.poll()
+    assert (delta.serial, following.serial) == (first, first + 1)
+
+
+def test_what_changes_soon_after_a_change_makes_one_version_within_100_ms() -> None:
+    bed = Bed()
+    bed.poll()
+    bed.go_on_for(1)
+    bed.state = device(port=2000)
+    assert bed.poll(), "the first change waits for nothing"
+    start, versions = bed.now, 0
+    for number in range(1000):
+        bed.state = device(port=3000 + number)
+        while bed.watcher.due <= bed.now:
+            versions += len(bed.poll())
+        bed.now += 0.01
+    assert bed.now - start == pytest.approx(10, abs=0.2)
+    assert versions <= 10 / CHANGE_PERIOD
+    assert versions >= 0.9 * 10 / CHANGE_PERIOD
 
 
 @pytest.mark.parametrize(
@@ -252,7 +302,7 @@ def test_a_device_that_comes_back_in_time_goes_on_where_it_was(
     assert bed.go_on_for(5) == []
     bed.state = device(port=2000)
     (delta,) = bed.poll()
-    assert delta.serial == 1_700_000_001
+    assert delta.serial == CLOCK + 1
     assert caplog.records[-1].message == "device wg0 can be read again"
 
 
@@ -264,7 +314,7 @@ def test_a_device_that_comes_back_late_makes_a_newer_version() -> None:
     bed.state = device()
     (delta,) = bed.poll()
     assert delta.whole
-    assert delta.serial == 1_700_000_001
+    assert delta.serial == CLOCK + 2
 
 
 def test_a_device_that_was_never_there_is_waited_for(caplog: pytest.LogCaptureFixture) -> None:
@@ -289,3 +339,39 @@ def test_addresses_are_looked_for_often_until_there_are_some_and_then_rarely() -
     before = bed.address_reads
     bed.go_on_for(20)
     assert bed.address_reads - before == 4
+
+
+def test_a_version_is_signed_before_it_is_kept() -> None:
+    bed = Bed(signer=Seal())
+    (delta,) = bed.poll()
+    assert delta.seals == {"": b"%d" % CLOCK}
+    assert bed.kept == [delta]
+
+
+def test_seals_that_are_due_make_a_version_of_their_own() -> None:
+    signer = Seal()
+    bed = Bed(signer=signer)
+    bed.poll()
+    assert bed.go_on_for(1) == []
+    signer.due = {"ns1": b"new"}
+    (delta,) = bed.go_on_for(1)
+    assert delta == Delta(ZONE.zone, CLOCK + 1, ("10.0.0.254",), seals={"ns1": b"new"})
+    assert bed.kept[-1] == delta
+
+
+def test_seals_that_are_due_wait_for_a_change_that_is_just_made() -> None:
+    signer = Seal()
+    bed = Bed(signer=signer)
+    signer.due = {"ns1": b"new"}
+    assert [list(delta.seals) for delta in bed.poll()] == [[""]]
+    assert [list(delta.seals) for delta in bed.poll()] == [["ns1"]]
+
+
+@pytest.mark.parametrize("signed", [True, False])
+def test_a_zone_that_is_signed_from_now_on_or_not_any_more_is_made_anew(signed: bool) -> None:
+    seals = {} if signed else {"": b"of before"}
+    bed = Bed(chain_at(CLOCK - 9, seals=seals), signer=Seal() if signed else None)
+    (delta,) = bed.go_on_for(5)
+    assert (delta.whole, delta.serial) == (True, CLOCK)
+    assert [i.public_key for i in delta.changed] == [ALICE]
+    assert bool(delta.seals) == signed

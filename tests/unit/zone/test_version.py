@@ -141,7 +141,13 @@ def test_serials_are_compared_around_the_end_of_their_range() -> None:
 
 
 def test_a_run_starts_with_the_clock_unless_the_last_run_was_ahead_of_it() -> None:
-    assert serial.first_of_run(1_700_000_000.9, None) == 1_700_000_000
-    assert serial.first_of_run(1_700_000_000, 1_600_000_000) == 1_700_000_000
-    assert serial.first_of_run(0, 1_700_000_000) == 1_700_000_001
-    assert serial.first_of_run(1_700_000_000, 1_700_000_000) == 1_700_000_001
+    clock = serial.by_clock(1_700_000_000)
+    assert serial.first_of_run(1_700_000_000, None) == clock
+    assert serial.first_of_run(1_700_000_000, clock - 100) == clock
+    assert serial.first_of_run(1_700_000_000, clock) == clock + 1
+    assert serial.first_of_run(1_600_000_000, clock) == clock + 1
+
+
+def test_the_clock_gives_ten_serials_a_second_and_begins_again_after_the_last() -> None:
+    assert serial.by_clock(12.39) == 123
+    assert serial.by_clock(2**32 / 10 + 1) == 10

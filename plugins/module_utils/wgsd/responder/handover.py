@@ -16,7 +16,7 @@ import os
 import socket
 import typing as t
 
-from ..zone.version import Chain, Delta, Version
+from ..zone.version import Chain, Delta
 from . import frames
 
 _VARIABLE = "WGSD_HANDOVER"
@@ -43,7 +43,7 @@ class Handover:
         known = os.memfd_create("wgsd-chains")
         with os.fdopen(known, "wb", closefd=False) as file:
             for chain in self.chains:
-                for delta in (chain.base.whole(), *chain.steps):
+                for delta in chain.deltas():
                     file.write(frames.frame(delta.encode()))
         workers = {pid: control.fileno() for pid, control in self.workers.items()}
         for descriptor in (known, self.board, *self.sockets, *workers.values()):
@@ -72,10 +72,7 @@ class Handover:
         while (encoded := frames.take(known)) is not None:
             delta = Delta.decode(encoded)
             deltas.setdefault(delta.zone, []).append(delta)
-        chains = [
-            Chain(Version(zone, base.serial).after(base), steps)
-            for zone, (base, *steps) in deltas.items()
-        ]
+        chains = [Chain.of(one) for one in deltas.values()]
         workers = {pid: socket.socket(fileno=control) for pid, control in left["workers"]}
         handover = cls(left["sockets"], workers, chains, left["board"])
         for descriptor in (handover.board, *handover.sockets):

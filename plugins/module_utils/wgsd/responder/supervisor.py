@@ -29,9 +29,9 @@ from .listening import Listening
 from .lookout import Lookout
 from .reload import Check, command_line
 from .sockets import Listener, inherited, listen_tcp
-from .state import SerialFiles
+from .state import Journal, new_chain
 from .stats import Board, Main, ZoneFigure
-from .watcher import Watcher, first_versions
+from .watcher import Watcher
 from .worker import Worker, load_record_types
 
 log = logging.getLogger(__name__)
@@ -60,12 +60,11 @@ class Supervisor:
         self._open_device = open_device
         self._read_addresses = read_addresses
         self._monotonic = monotonic
-        self._serials = SerialFiles(settings.state_dir)
-        self._devices = list(dict.fromkeys(zone.device for zone in settings.zones))
-        self._chains = {
-            zone: Chain(version)
-            for zone, version in first_versions(settings.zones, self._serials, time.time()).items()
+        self._journals = {
+            zone.zone: Journal(settings.state_dir, zone.zone) for zone in settings.zones
         }
+        self._devices = list(dict.fromkeys(zone.device for zone in settings.zones))
+        self._chains: dict[str, Chain] = {}
         self._cookie_secret = secrets.token_bytes(16)
         self._stopping = self._reload_wanted = False
         self._check: Check | None = None
@@ -163,6 +162,9 @@ class Supervisor:
                 for chain in handover.chains
                 if chain.newest.zone in zones
             )
+        for name in zones:
+            if name not in self._chains:
+                self._chains[name] = self._journals[name].load() or new_chain(name, time.time())
         self._listening = Listening(self._settings, spare)
         board = self._board.supervisor
         self._restarts_before = board.get(Main.WORKER_RESTARTS), board.get(Main.WATCHER_RESTARTS)
@@ -177,11 +179,11 @@ class Supervisor:
             Watcher(
                 device,
                 [zone for zone in self._settings.zones if zone.device == device],
-                {zone: chain.newest for zone, chain in self._chains.items()},
+                self._chains,
                 open_device=self._open_device,
                 read_addresses=self._read_addresses,
                 interface_index=socket.if_nametoindex,
-                serials=self._serials,
+                journals=self._journals,
                 account=self._board.devices[device],
             )
             for device in self._devices

@@ -2,12 +2,13 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Watches one device for the zones that describe it: reads, compares, makes deltas."""
+"""Watches one device for the zones that describe it: reads, compares, makes versions."""
 
 from __future__ import annotations
 
 import logging
 import time
+import types
 import typing as t
 
 from ..config import ZoneSettings
@@ -17,6 +18,8 @@ from ..keys import PublicKey
 from ..model import REJECT_AFTER_TIME, Device, Peer
 from ..zone import serial
 from ..zone.version import (
+    Chain,
+    Content,
     Delta,
     Interface,
     Version,
@@ -37,6 +40,8 @@ READ_SHARE = 0.15
 #: Seconds after which a device is read again whatever that costs: the bound of staleness, to
 #: which the read itself adds.
 READ_PERIOD_MAX = 0.75
+#: Seconds from a read that found a change to the next: what changes meanwhile makes one version.
+CHANGE_PERIOD = 1 / serial.RATE
 #: Seconds between two looks for a device that is not there, or for its first address.
 SEARCH_PERIOD = 0.25
 #: Seconds between two reads of the interface's addresses, which hardly ever change.
@@ -46,14 +51,24 @@ ADDRESS_PERIOD = 5.0
 GRACE = REJECT_AFTER_TIME
 
 
-class Serials(t.Protocol):
-    """Where the serials outlive the process."""
+class Journal(t.Protocol):
+    """Where the versions of a zone outlive the process."""
 
-    def load(self, zone: str) -> int | None:
-        """Return the last serial of *zone* that was saved."""
+    def keep(self, chain: Chain, step: Delta) -> None:
+        """Put *step*, the last one of *chain*, on the disk."""
 
-    def save(self, zone: str, serial: int) -> None:
-        """Remember the serial of *zone*."""
+
+class Signer(t.Protocol):
+    """What seals the versions of a zone with DNSSEC."""
+
+    def seal(self, before: Version, delta: Delta) -> Delta:
+        """Return *delta*, which follows on *before*, with the seals that it takes.
+
+        One that is whole gets all of them, and one without addresses gets none.
+        """
+
+    def refresh(self, version: Version) -> t.Mapping[str, bytes]:
+        """Return the seals of *version* that are to be replaced now, by owner: none, most often."""
 
 
 class Watcher:
@@ -71,38 +86,45 @@ class Watcher:
         self,
         device: str,
         zones: t.Sequence[ZoneSettings],
-        versions: t.Mapping[str, Version],
+        chains: t.Mapping[str, Chain],
         *,
         open_device: t.Callable[[str], Backend],
         read_addresses: t.Callable[[str], t.Sequence[Interface]],
         interface_index: t.Callable[[str], int],
-        serials: Serials,
+        journals: t.Mapping[str, Journal],
         account: Block[Reading],
+        signers: t.Mapping[str, Signer] = types.MappingProxyType({}),
         monotonic: t.Callable[[], float] = time.monotonic,
         cpu: t.Callable[[], float] = time.process_time,
         wall: t.Callable[[], float] = time.time,
     ) -> None:
-        """Make a watcher that goes on from *versions*, which are being served.
+        """Make a watcher that goes on from *chains*, which are being served.
 
         Args:
+            chains: By zone; they become the watcher's own.
             interface_index: Returns the index of an interface; raises OSError if there is none.
+            journals: By zone.
             account: Where to note what reading costs.
+            signers: By zone, of those that are to be signed.
         """
         self.device = device
         self._open = open_device
         self._read_addresses = read_addresses
         self._interface_index = interface_index
-        self._serials = serials
+        self._journals = journals
+        self._signers = signers
         self._monotonic = monotonic
         self._cpu = cpu
         self._wall = wall
         self._zones = zones
-        self._versions = {zone.zone: versions[zone.zone] for zone in zones}
+        self._chains = {zone.zone: chains[zone.zone] for zone in zones}
+        #: Zones that have got a version in this run.
+        self._numbered: set[str] = set()
         self._backend: Backend | None = None
         self._addresses_due = 0.0
         #: What the versions are made of; None: they are to be compared as a whole.
         self._seen: tuple[object, t.Mapping[PublicKey, Peer]] | None = None
-        knows = any(version.content for version in self._versions.values())
+        knows = any(chain.newest.content for chain in self._chains.values())
         self._last_seen: float | None = monotonic() if knows else None
         self._account = account
         self.due = monotonic()
@@ -128,7 +150,9 @@ class Watcher:
         took, spent = self._monotonic() - started, self._cpu() - spent
         self._last_seen = started
         deltas = self._compare(device)
-        self.due = started + min(max(READ_PERIOD, took / READ_SHARE), READ_PERIOD_MAX)
+        deltas += self._refresh(deltas)
+        period = CHANGE_PERIOD if deltas else READ_PERIOD
+        self.due = started + min(max(period, took / READ_SHARE), READ_PERIOD_MAX)
         self._note(device, took, spent, len(deltas))
         return deltas
 
@@ -160,8 +184,8 @@ class Watcher:
         before, self._seen = self._seen, (whole, device.peers)
         if before is None or before[0] != whole:
             return self._steps(
-                lambda zone, version, number: version.delta_to(
-                    number, content_of(zone, device, self.addresses)
+                lambda zone, version, number: self._step_to(
+                    content_of(zone, device, self.addresses), version, number
                 )
             )
         old = before[1]
@@ -182,12 +206,31 @@ class Watcher:
 
         return self._steps(step)
 
+    def _step_to(self, content: Content, version: Version, number: int) -> Delta | None:
+        # One that has been signed and is not to be any more, or the other way round.
+        if version.content and bool(version.seals) != (version.zone in self._signers):
+            return Version(version.zone, number, content).whole()
+        return version.delta_to(number, content)
+
     def _steps(self, step: t.Callable[[ZoneSettings, Version, int], Delta | None]) -> list[Delta]:
         deltas = []
         for zone in self._zones:
-            delta = step(zone, self._versions[zone.zone], self._next(zone.zone))
+            delta = step(zone, self._chains[zone.zone].newest, self._next(zone.zone))
             if delta is not None:
                 deltas.append(self._make(delta))
+        return deltas
+
+    def _refresh(self, made: t.Sequence[Delta]) -> list[Delta]:
+        """Make versions of nothing but new seals, for the zones that have not just got one."""
+        deltas = []
+        for zone in self._signers.keys() & self._chains.keys() - {delta.zone for delta in made}:
+            version = self._chains[zone].newest
+            if version.content is None:
+                continue
+            seals = self._signers[zone].refresh(version)
+            if seals:
+                addresses = version.content.addresses
+                deltas.append(self._keep(Delta(zone, self._next(zone), addresses, seals=seals)))
         return deltas
 
     def _note(self, device: Device, took: float, spent: float, changes: int) -> None:
@@ -225,31 +268,26 @@ class Watcher:
             return []
         self._last_seen = None
         log.warning("device %s is still gone; its zones fail until it is back", self.device)
-        return [self._make(Delta(zone, self._next(zone), None)) for zone in self._versions]
+        return [self._make(Delta(zone, self._next(zone), None)) for zone in self._chains]
 
     def _next(self, zone: str) -> int:
-        last = self._versions[zone]
-        # The serial that a run starts with has not been served yet.
-        return last.serial if last.content is None else serial.following(last.serial)
+        last = self._chains[zone].newest.serial
+        if zone in self._numbered:
+            return serial.following(last)
+        return serial.first_of_run(self._wall(), last)
 
     def _make(self, delta: Delta) -> Delta:
-        self._versions[delta.zone] = self._versions[delta.zone].after(delta)
-        self._serials.save(delta.zone, delta.serial)
+        signer = self._signers.get(delta.zone)
+        if signer is not None:
+            delta = signer.seal(self._chains[delta.zone].newest, delta)
+        return self._keep(delta)
+
+    def _keep(self, delta: Delta) -> Delta:
+        chain = self._chains[delta.zone]
+        chain.step(delta)
+        self._journals[delta.zone].keep(chain, delta)
+        self._numbered.add(delta.zone)
         return delta
-
-
-def first_versions(
-    zones: t.Iterable[ZoneSettings], serials: Serials, now: float
-) -> dict[str, Version]:
-    """Return the versions with which a responder starts: numbered, and without content.
-
-    Args:
-        now: Seconds since the epoch.
-    """
-    return {
-        zone.zone: Version(zone.zone, serial.first_of_run(now, serials.load(zone.zone)))
-        for zone in zones
-    }
 
 
 def _serves_as(before: Peer | None, now: Peer) -> bool:

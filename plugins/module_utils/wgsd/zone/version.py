@@ -249,6 +249,16 @@ class Chain:
         """The steps from the base on, none of which is whole."""
         return self._steps
 
+    @classmethod
+    def of(cls, deltas: t.Iterable[Delta]) -> Chain:
+        """Return the chain that `deltas` returned these of."""
+        base, *steps = deltas
+        return cls(Version(base.zone, base.serial).after(base), steps)
+
+    def deltas(self) -> list[Delta]:
+        """Return the base as a delta from anything, and then the steps."""
+        return [self.base.whole(), *self._steps]
+
     def step(self, delta: Delta) -> None:
         """Go on by *delta*; one that has all there is leaves nothing before it."""
         self.newest = self.newest.after(delta)
