@@ -11,6 +11,7 @@ import hashlib
 import logging
 import os
 import pathlib
+import signal
 import typing as t
 
 import pytest
@@ -298,3 +299,64 @@ def test_a_journal_taken_up_by_the_next_process_of_the_same_run_is_made_anew(
     second.step(moved(serial.following(heard[-1].serial), 4711))
     second.end()
     assert Run(tmp_path).chain.deltas() == second.chain.deltas()
+
+
+class Killer:
+    """Ends this process as SIGKILL or a power cut would, at the given one of its system calls."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, call: int) -> None:
+        self._left = call
+        for name in ("open", "write", "fsync", "close", "rename", "replace"):
+            monkeypatch.setattr(os, name, self._watched(name, getattr(os, name)))
+
+    def _watched(self, name: str, real: t.Callable[..., t.Any]) -> t.Callable[..., t.Any]:
+        def call(*arguments: t.Any) -> t.Any:
+            self._left -= 1
+            if self._left == 0:
+                if name == "write":
+                    real(arguments[0], bytes(arguments[1])[: len(arguments[1]) // 2])
+                os.kill(os.getpid(), signal.SIGKILL)
+            return real(*arguments)
+
+        return call
+
+
+def run_and_be_killed(
+    folder: pathlib.Path, told: int, monkeypatch: pytest.MonkeyPatch, call: int
+) -> t.NoReturn:
+    """Make versions, tell of each after it was kept, until the system call of that number."""
+    tell = os.write
+    run = Run(folder)
+    Killer(monkeypatch, call)
+    if run.chain.newest.content is None:
+        run.begin()
+    while True:
+        run.step()
+        tell(told, b"%d\n" % run.chain.newest.serial)
+
+
+def test_a_kill_at_any_system_call_loses_no_version_that_was_told(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(version, "STEPS_MAX", 4)
+    last = 0
+    for call in range(1, 60):
+        reader, writer = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                run_and_be_killed(tmp_path, writer, monkeypatch, call)
+            finally:
+                os._exit(1)
+        os.close(writer)
+        assert os.waitpid(pid, 0)[1] == signal.SIGKILL
+        with os.fdopen(reader) as told:
+            serials = [last, *map(int, told)]
+        assert serials == sorted(serials)
+        last = serials[-1]
+        # A step that was kept is there though nobody was told of it any more.
+        found = Run(tmp_path).chain
+        if last:
+            assert found.newest.serial in (last, last + 1)
+            last = found.newest.serial
+    assert last > serial.by_clock(NOW) + 100
