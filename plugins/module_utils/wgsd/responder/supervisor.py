@@ -27,6 +27,7 @@ from .crew import Crew, Member
 from .handover import Handover
 from .listening import Listening
 from .lookout import Lookout
+from .publishing import Publishing
 from .reload import Check, command_line
 from .sockets import Listener, inherited, listen_tcp
 from .state import Journal, new_chain
@@ -98,6 +99,9 @@ class Supervisor:
         )
         self._crew.adopt(workers)
         self._lookout = Lookout(self._watchers, self._selector, self._publish, self._monotonic)
+        self._publishing = Publishing(
+            self._settings, self._chains, self._selector, _yield_to_others, self._monotonic
+        )
         woken, wakes = socket.socketpair()
         for end in (woken, wakes):
             end.setblocking(False)
@@ -112,6 +116,7 @@ class Supervisor:
                 if self._listening.follow(self._lookout.sightings):
                     self._crew.serve_on(self._listening.listeners)
                 waits = [self._lookout.keep(), self._crew.keep(), self._report()]
+                waits.append(self._publishing.keep())
                 if self._exporter:
                     waits.append(self._exporter.keep())
                 for key, mask in self._selector.select(max(0.0, min(waits))):
@@ -128,6 +133,7 @@ class Supervisor:
         finally:
             systemd.notify("STOPPING=1")
             self._lookout.stop()
+            self._publishing.stop()
             self._stop_exporter()
             self._crew.stop()
             self._listening.close()
@@ -214,6 +220,7 @@ class Supervisor:
             self._chains[delta.zone].step(delta)
             self._record_zone(delta.zone)
             self._crew.publish(delta)
+            self._publishing.hand(delta)
 
     def _record_zone(self, zone: str) -> None:
         version, block = self._chains[zone].newest, self._board.zones[zone]
@@ -269,6 +276,7 @@ class Supervisor:
         log.info("reloading")
         self._count()
         self._lookout.stop()
+        self._publishing.stop()
         self._stop_exporter()
         Handover(
             self._listening.descriptors(),
