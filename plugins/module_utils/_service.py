@@ -275,8 +275,7 @@ class _Host:
         return True
 
     def _shown(self, path: pathlib.Path, state: FileState) -> str:
-        is_secret = self._service.has_secrets and path == self._service.config_path
-        return _shown(state.text) if is_secret else state.text
+        return _shown(state.text) if path == self._service.config_path else state.text
 
     def _renewal(self, unit: UnitState, due: t.Container[pathlib.Path]) -> str | None:
         """Return how the daemon gets to run on the files as they will be; None if it does.

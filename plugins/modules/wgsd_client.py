@@ -42,6 +42,28 @@ options:
     description: Seconds between keepalives to the peers that the client connects, V(0) for none.
     type: int
     default: 25
+  key:
+    description:
+      - The TSIG key (RFC 8945) that queries are signed with.
+      - None are signed if omitted.
+    type: dict
+    suboptions:
+      name:
+        description: Name of the key.
+        type: str
+        required: true
+      algorithm:
+        description: Its algorithm.
+        type: str
+        choices: [hmac-sha224, hmac-sha256, hmac-sha384, hmac-sha512]
+        default: hmac-sha256
+      secret:
+        description:
+          - Its secret in Base64.
+          - If omitted, the client keeps the key that it has, if that is a generation of this one
+            (see M(wgsd.mesh.wgsd_tsig_key)). It is an error if it has none.
+          - The configuration file, which holds it, can be read by root and by the client alone.
+        type: str
   state:
     description:
       - V(started) means installed, running, and started at boot.
@@ -67,6 +89,7 @@ seealso:
   - module: wgsd.mesh.wg_interface
   - module: wgsd.mesh.wg_endpoint
   - module: wgsd.mesh.wgsd_responder
+  - module: wgsd.mesh.wgsd_tsig_key
 """
 
 EXAMPLES = r"""
@@ -75,6 +98,15 @@ EXAMPLES = r"""
     interface: wg0
     zone: example.com.
     registries: [10.0.0.254]
+
+- name: Connect them, with signed queries
+  wgsd.mesh.wgsd_client:
+    interface: wg0
+    zone: example.com.
+    registries: [10.0.0.254]
+    key:
+      name: mesh.example.com.
+      secret: "{{ vault_mesh_secret }}"
 
 - name: Remove the client
   wgsd.mesh.wgsd_client:
@@ -88,40 +120,109 @@ steps:
   type: list
   elements: str
   sample: [daemon-reload, enable wgsd-client.service, restart wgsd-client.service]
+key:
+  description: Name of the key that queries are signed with.
+  returned: if O(key) is given
+  type: str
+  sample: mesh.example.com.
 """
 
+import base64
 import functools
+import pathlib
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.wgsd.mesh.plugins.module_utils import _service, _units
+from ansible_collections.wgsd.mesh.plugins.module_utils import _service, _tsig_keys, _units
 from ansible_collections.wgsd.mesh.plugins.module_utils._module import run_guarded
-from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.config import load_client
+from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.config import (
+    DEFAULT_TSIG_ALGORITHM,
+    TSIG_ALGORITHMS,
+    TsigKey,
+    key_name,
+    load_client,
+)
+from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.errors import UsageError, WgsdError
 
 SETTINGS = ("interface", "zone", "registries")
+CONFIG = _service.CONFIG_FOLDER / "client.yml"
 
 
 def run(module: AnsibleModule) -> dict[str, t.Any]:
     """Bring the service into the wanted state."""
     options = module.params
+    settings = {name: options[name] for name in (*SETTINGS, "keepalive")}
+    key = None
+    if options["key"] and options["state"] != "absent":
+        key = signing_key(options["key"], key_in(CONFIG), predicting=module.check_mode)
+        module.no_log_values.add(key["secret"])
+        settings["key"] = key
     service = _service.Service(
         daemon="client",
-        settings={name: options[name] for name in (*SETTINGS, "keepalive")},
+        settings=settings,
         load=load_client,
+        has_secrets=key is not None,
         unit_text=functools.partial(_units.client, device=options["interface"]),
         # It works when it stays up: a registry out of reach is its business, not a failure.
         answers=lambda: None,
     )
-    return _service.converge(module, service)
+    result = _service.converge(module, service)
+    return {**result, "key": key["name"]} if key else result
+
+
+def signing_key(
+    wanted: t.Mapping[str, t.Any], there: TsigKey | None, *, predicting: bool
+) -> dict[str, str]:
+    """Return the key that queries are to be signed with.
+
+    Args:
+        wanted: The option ``key``.
+        there: The key that the client has.
+        predicting: Whether an earlier task may be about to make it.
+
+    Raises:
+        UsageError: its secret is known neither in this run nor to the client.
+    """
+    name = key_name(wanted["name"])
+    key = {"name": name, "algorithm": wanted["algorithm"]}
+    if wanted["secret"] is not None:
+        return {**key, "secret": wanted["secret"]}
+    if there is not None and _tsig_keys.generation(there.name, name) is not None:
+        secret = base64.b64encode(there.secret).decode()
+        return {"name": there.name, "algorithm": there.algorithm, "secret": secret}
+    if predicting:
+        return {**key, "secret": _tsig_keys.UNKNOWN_SECRET}
+    raise UsageError(
+        f"the secret of the key {name} is not known in this run, and the client has none yet",
+        "give it, or run the play for the registry that makes it too",
+    )
+
+
+def key_in(path: pathlib.Path) -> TsigKey | None:
+    """Return the key that the configuration at *path* has; none if it is not there or no good."""
+    try:
+        return load_client(path).key
+    except WgsdError:
+        return None
 
 
 def main() -> None:
+    key = {
+        "name": {"type": "str", "required": True},
+        "algorithm": {
+            "type": "str",
+            "choices": list(TSIG_ALGORITHMS),
+            "default": DEFAULT_TSIG_ALGORITHM,
+        },
+        "secret": {"type": "str", "no_log": True},
+    }
     module = AnsibleModule(
         argument_spec={
             "interface": {"type": "str"},
             "zone": {"type": "str"},
             "registries": {"type": "list", "elements": "str"},
             "keepalive": {"type": "int", "default": 25, "no_log": False},
+            "key": {"type": "dict", "options": key, "no_log": False},
             "state": {
                 "type": "str",
                 "choices": ["started", "stopped", "absent"],

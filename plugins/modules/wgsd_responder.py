@@ -51,16 +51,93 @@ options:
         type: dict
       allow_query:
         description:
-          - Who may ask. Each entry is a network in CIDR notation, or C(key NAME) for whoever signs
-            with that one of O(keys).
+          - Who may ask. Each entry is a network in CIDR notation, C(key NAME) for whoever signs
+            with that one of O(keys), or V(tunnel) for whoever comes in by the interface.
           - If omitted, whoever comes in by the interface may ask at its addresses. Required when
             O(listen) has other addresses, and for each zone when one has it.
         type: list
         elements: str
       allow_transfer:
-        description: Who may transfer the zone. See O(zones[].allow_query).
+        description:
+          - Who may transfer the zone. See O(zones[].allow_query).
+          - V(tunnel) if omitted.
         type: list
         elements: str
+      notify:
+        description:
+          - Secondaries to notify of changes, each as C(ADDRESS) or C(ADDRESS:PORT). To sign with
+            one of O(keys), write C(ADDRESS key NAME).
+          - Whoever has transferred the zone lately is notified anyway.
+        type: list
+        elements: str
+      dnssec:
+        description:
+          - Whether to sign the zone. A boolean, or a dictionary.
+          - The key C(validity) of the dictionary is the days for which a signature is valid.
+          - The private key is made on this host and stays in O(state_dir). The zone's DS record is
+            returned by M(wgsd.mesh.wgsd_dnssec).
+          - Needs the Python library cryptography on the host.
+        type: raw
+      publish:
+        description:
+          - Authoritative servers that get the peers of the zone by dynamic update (RFC 2136).
+        type: list
+        elements: dict
+        suboptions:
+          server:
+            description: The server, as C(ADDRESS) or C(ADDRESS:PORT).
+            type: str
+            required: true
+          zone:
+            description:
+              - The zone there.
+              - The one that is published if omitted.
+            type: str
+          key:
+            description: Name of the one of O(keys) that updates are signed with.
+            type: str
+  catalog:
+    description:
+      - A catalog zone (RFC 9432) with all O(zones), for secondaries that configure themselves.
+    type: dict
+    suboptions:
+      zone:
+        description: Name of the catalog zone.
+        type: str
+        required: true
+      allow_transfer:
+        description: Who may transfer it. See O(zones[].allow_query). V(tunnel) if omitted.
+        type: list
+        elements: str
+      notify:
+        description: Secondaries to notify of its changes. See O(zones[].notify).
+        type: list
+        elements: str
+  secondaries:
+    description:
+      - Other DNS servers that hold copies of the zones. Each may ask for all O(zones) and transfer
+        them, in addition to whom they name, and is notified of their changes.
+      - A secondary outside the tunnel needs an address in O(listen) that it can reach.
+    type: list
+    elements: dict
+    suboptions:
+      address:
+        description: Its address.
+        type: str
+        required: true
+      port:
+        description: The port at which it is notified.
+        type: int
+        default: 53
+      key:
+        description:
+          - Name of the one of O(keys) that it signs with, and that messages to it are signed with.
+          - Without one, whoever has its address is let in.
+        type: str
+      catalog:
+        description: Whether it learns from O(catalog) which zones there are.
+        type: bool
+        default: false
   listen:
     description:
       - Addresses to listen on, as C(ADDRESS) or C(ADDRESS:PORT).
@@ -70,8 +147,9 @@ options:
   keys:
     description:
       - TSIG keys (RFC 8945) by name, which is a domain name. Each is a dictionary.
-      - The key C(secret) of the dictionary is the secret in Base64. Make one with
-        C(openssl rand -base64 32).
+      - The key C(secret) of the dictionary is the secret in Base64. Without it, the key is the one
+        that M(wgsd.mesh.wgsd_tsig_key) has made on this host. Each of its generations is accepted
+        where its name is, and the oldest signs what the responder sends of its own accord.
       - The key C(algorithm) is V(hmac-sha224), V(hmac-sha256), V(hmac-sha384) or V(hmac-sha512);
         V(hmac-sha256) if omitted.
       - The configuration file, which holds them, can be read by root and by the responder alone.
@@ -116,6 +194,7 @@ requirements:
   - systemd >= 248
   - PyYAML (Debian package python3-yaml)
   - prometheus_client (Debian package python3-prometheus-client) if O(metrics) is set
+  - cryptography (Debian package python3-cryptography) if O(zones[].dnssec) is set
 extends_documentation_fragment:
   - wgsd.mesh.attributes
   - wgsd.mesh.attributes.libraries
@@ -131,6 +210,7 @@ notes:
 seealso:
   - module: wgsd.mesh.wg_interface
   - module: wgsd.mesh.wgsd_client
+  - module: wgsd.mesh.wgsd_tsig_key
 """
 
 EXAMPLES = r"""
@@ -158,6 +238,24 @@ EXAMPLES = r"""
         secret: "{{ vault_ops_secret }}"
     metrics: 10.0.0.254
 
+- name: Make a key for a secondary
+  wgsd.mesh.wgsd_tsig_key:
+    name: ns2.example.com.
+
+- name: Serve them signed, to that secondary too
+  wgsd.mesh.wgsd_responder:
+    listen: ["10.0.0.254", "203.0.113.4"]
+    zones:
+      - zone: example.com.
+        device: wg0
+        self: true
+        dnssec: true
+    secondaries:
+      - address: 198.51.100.53
+        key: ns2.example.com.
+    keys:
+      ns2.example.com.: {}
+
 - name: Remove the responder
   wgsd.mesh.wgsd_responder:
     state: absent
@@ -177,7 +275,13 @@ import pathlib
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.wgsd.mesh.plugins.module_utils import _answers, _service, _units
+from ansible_collections.wgsd.mesh.plugins.module_utils import (
+    _answers,
+    _secondaries,
+    _service,
+    _tsig_keys,
+    _units,
+)
 from ansible_collections.wgsd.mesh.plugins.module_utils._module import run_guarded
 from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.config import load_responder
 from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.errors import UsageError
@@ -186,16 +290,23 @@ STATE_ROOT = pathlib.PurePath("/var/lib")
 #: Where the responder reports, as its unit has it.
 REPORT = pathlib.Path("/run/wgsd-responder/status.json")
 METRICS_LIBRARY = {"prometheus_client": "python3-prometheus-client"}
+SIGNING_LIBRARY = {"cryptography": "python3-cryptography"}
 #: Options that go into the configuration as they are.
-PLAIN = ("listen", "keys", "rate_limit", "workers", "metrics")
+PLAIN = ("listen", "rate_limit", "workers", "metrics", "state_dir")
 
 
 def run(module: AnsibleModule) -> dict[str, t.Any]:
     """Bring the service into the wanted state."""
     options = module.params
-    zones = [_given(zone) for zone in options["zones"] or []]
-    settings = _given({name: options[name] for name in PLAIN})
-    settings |= {"zones": zones, "state_dir": options["state_dir"]}
+    is_absent = options["state"] == "absent"
+    keyring = _tsig_keys.Keyring(
+        {} if is_absent else options["keys"] or {},
+        _tsig_keys.FOLDER,
+        predicting=module.check_mode,
+    )
+    module.no_log_values |= keyring.secrets
+    settings = configuration(options, keyring)
+    zones = settings["zones"]
     service = _service.Service(
         daemon="responder",
         settings=settings,
@@ -206,12 +317,44 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
             state=state_below(options["state_dir"]),
         ),
         answers=lambda: answers(service.config_path, options["timeout"]),
-        libraries=_service.LIBRARIES | (METRICS_LIBRARY if options["metrics"] else {}),
+        libraries=_service.LIBRARIES
+        | (METRICS_LIBRARY if options["metrics"] else {})
+        | (SIGNING_LIBRARY if any(zone.get("dnssec") for zone in zones) else {}),
         has_secrets=True,
         report=REPORT,
         timeout=options["timeout"],
     )
     return _service.converge(module, service)
+
+
+def configuration(options: t.Mapping[str, t.Any], keyring: _tsig_keys.Keyring) -> dict[str, t.Any]:
+    """Return what goes into the configuration, with the keys by the names of their generations."""
+    settings = _given({name: options[name] for name in PLAIN})
+    settings["zones"] = [_given(zone) for zone in options["zones"] or []]
+    if options["catalog"]:
+        settings["catalog"] = _given(options["catalog"])
+    settings = _secondaries.let_in(settings, options["secondaries"] or [])
+    settings["zones"] = [_with_generations(zone, keyring) for zone in settings["zones"]]
+    if "catalog" in settings:
+        settings["catalog"] = _with_generations(settings["catalog"], keyring)
+    if keyring.settings:
+        settings["keys"] = keyring.settings
+    return settings
+
+
+def _with_generations(zone: t.Mapping[str, t.Any], keyring: _tsig_keys.Keyring) -> dict[str, t.Any]:
+    given = dict(zone)
+    for name in ("allow_query", "allow_transfer"):
+        if name in given:
+            given[name] = keyring.accepting(given[name])
+    if "notify" in given:
+        given["notify"] = [keyring.signing_to(server) for server in given["notify"]]
+    if "publish" in given:
+        given["publish"] = [_given(target) for target in given["publish"]]
+        for target in given["publish"]:
+            if "key" in target:
+                target["key"] = keyring.signing(target["key"])
+    return given
 
 
 def state_below(folder: str) -> pathlib.PurePath:
@@ -243,6 +386,17 @@ def _given(options: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
 
 
 def main() -> None:
+    secondary = {
+        "address": {"type": "str", "required": True},
+        "port": {"type": "int", "default": 53},
+        "key": {"type": "str", "no_log": False},
+        "catalog": {"type": "bool", "default": False},
+    }
+    target = {
+        "server": {"type": "str", "required": True},
+        "zone": {"type": "str"},
+        "key": {"type": "str", "no_log": False},
+    }
     zone = {
         "zone": {"type": "str", "required": True},
         "device": {"type": "str", "required": True},
@@ -250,11 +404,21 @@ def main() -> None:
         "names": {"type": "dict"},
         "allow_query": {"type": "list", "elements": "str"},
         "allow_transfer": {"type": "list", "elements": "str"},
+        "notify": {"type": "list", "elements": "str"},
+        "dnssec": {"type": "raw"},
+        "publish": {"type": "list", "elements": "dict", "options": target},
+    }
+    catalog = {
+        "zone": {"type": "str", "required": True},
+        "allow_transfer": {"type": "list", "elements": "str"},
+        "notify": {"type": "list", "elements": "str"},
     }
     module = AnsibleModule(
         argument_spec={
             "zones": {"type": "list", "elements": "dict", "options": zone},
             "listen": {"type": "list", "elements": "str"},
+            "catalog": {"type": "dict", "options": catalog},
+            "secondaries": {"type": "list", "elements": "dict", "options": secondary},
             "keys": {"type": "dict", "no_log": True},
             "rate_limit": {"type": "int"},
             "workers": {"type": "int"},
