@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds between two starts of a process that goes on ending.
 RESTART_PERIOD = 5.0
+#: Bytes read from a control socket at a time.
+CONTROL_BYTES = 1 << 20
 #: Signals that mean something to the supervisor.
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -69,6 +71,7 @@ class Kept:
         start: t.Callable[[], tuple[int, socket.socket]],
         selector: selectors.BaseSelector,
         monotonic: t.Callable[[], float] = time.monotonic,
+        hear: t.Callable[[bytes], None] | None = None,
     ) -> None:
         """Make it; `keep` starts the process.
 
@@ -76,13 +79,16 @@ class Kept:
             name: What to call it in the log.
             start: Starts the process, as `fork` does.
             selector: Gets the control socket, with this object as its data.
+            hear: Takes each message of the process, which comes in a frame; None: there are none.
         """
         self._name = name
         self._start = start
         self._selector = selector
         self._monotonic = monotonic
+        self._hear = hear
         self._running: tuple[int, socket.socket] | None = None
         self._outgoing = bytearray()
+        self._incoming = bytearray()
         self._next_start = 0.0
         self.restarts = 0
 
@@ -110,9 +116,11 @@ class Kept:
             self._flush(self._running[1])
 
     def handle(self, mask: int) -> None:
-        """React to an event on the control socket: nothing is ever received there but its end."""
+        """React to an event on the control socket."""
         if self._running and not mask & selectors.EVENT_READ:
             self._flush(self._running[1])
+            return
+        if self._running and self._hear and self._listen(self._running[1], self._hear):
             return
         pid = self._running[0] if self._running else 0
         ended = self.stop()
@@ -127,7 +135,18 @@ class Kept:
         self._selector.unregister(control)
         control.close()
         self._outgoing.clear()
+        self._incoming.clear()
         return kill(pid)
+
+    def _listen(self, control: socket.socket, hear: t.Callable[[bytes], None]) -> bool:
+        """Take what the process says; False if it has ended."""
+        chunk = b""
+        with contextlib.suppress(ConnectionError):
+            chunk = control.recv(CONTROL_BYTES)
+        self._incoming += chunk
+        while (message := frames.take(self._incoming)) is not None:
+            hear(message)
+        return bool(chunk)
 
     def _flush(self, control: socket.socket) -> None:
         # Full, or the process is dead: the next event on the socket tells which.

@@ -27,6 +27,7 @@ from .crew import Crew, Member
 from .handover import Handover
 from .listening import Listening
 from .lookout import Lookout
+from .notification import Notification
 from .publishing import Publishing
 from .reload import Check, command_line
 from .sockets import Listener, inherited, listen_tcp
@@ -85,16 +86,19 @@ class Supervisor:
         children.set_name("responder")
         self._selector = selectors.DefaultSelector()
         workers = self._take_over()
-        # By it, workers tell the notifier who follows a zone. Both ends stay open here, so that
-        # what is said while a notifier is missing waits for the next one.
-        self._hears_followers, self._tells_followers = socket.socketpair(type=socket.SOCK_DGRAM)
-        for end in (self._hears_followers, self._tells_followers):
-            end.setblocking(False)
+        self._notification = Notification(
+            self._settings,
+            {zone: c.newest.serial for zone, c in self._chains.items() if c.newest.content},
+            self._board.notifier,
+            self._selector,
+            _yield_to_others,
+            self._monotonic,
+        )
         self._crew = Crew(
             self._settings.workers,
             self._worker,
             self._selector,
-            keep=[self._tells_followers.fileno()],
+            keep=[self._notification.told.fileno()],
             monotonic=self._monotonic,
         )
         self._crew.adopt(workers)
@@ -116,6 +120,8 @@ class Supervisor:
                 if self._listening.follow(self._lookout.sightings):
                     self._crew.serve_on(self._listening.listeners)
                 waits = [self._lookout.keep(), self._crew.keep(), self._report()]
+                serving = self._crew.is_current and bool(self._listening.listeners)
+                waits.append(self._notification.keep(serving))
                 waits.append(self._publishing.keep())
                 if self._exporter:
                     waits.append(self._exporter.keep())
@@ -133,15 +139,17 @@ class Supervisor:
         finally:
             systemd.notify("STOPPING=1")
             self._lookout.stop()
+            self._notification.stop()
             self._publishing.stop()
             self._stop_exporter()
             self._crew.stop()
+            self._notification.close()
             self._listening.close()
             signal.set_wakeup_fd(-1)
             for number, handler in before.items():
                 signal.signal(number, handler)
             self._selector.close()
-            for end in (woken, wakes, self._hears_followers, self._tells_followers):
+            for end in (woken, wakes):
                 end.close()
 
     def _heed(self, number: int, _frame: types.FrameType | None) -> None:
@@ -210,7 +218,7 @@ class Supervisor:
                 chains,
                 recorder,
                 self._cookie_secret,
-                tell_follower=self._tells_followers,
+                tell_follower=self._notification.told,
             ).run()
 
         return serve
@@ -220,6 +228,8 @@ class Supervisor:
             self._chains[delta.zone].step(delta)
             self._record_zone(delta.zone)
             self._crew.publish(delta)
+            known = delta.addresses is not None
+            self._notification.publish(delta.zone, delta.serial if known else None)
             self._publishing.hand(delta)
 
     def _record_zone(self, zone: str) -> None:
@@ -276,6 +286,7 @@ class Supervisor:
         log.info("reloading")
         self._count()
         self._lookout.stop()
+        self._notification.stop()
         self._publishing.stop()
         self._stop_exporter()
         Handover(
