@@ -21,8 +21,9 @@ import typing as t
 
 from . import __version__, client, config, responder, status, systemd, table
 from .directory import Directory
-from .errors import DeviceError, UsageError, WgsdError
+from .errors import DeviceError, ServerError, UsageError, WgsdError
 from .names import check_zone
+from .replica import Contents, fetch
 from .responder import report
 
 ALL_DONE = 0
@@ -144,8 +145,14 @@ def _client_settings(arguments: argparse.Namespace) -> config.ClientSettings:
 
 
 def _peers(arguments: argparse.Namespace) -> int:
-    directory = Directory(arguments.zone, [config.server_address(arguments.dns)])
-    records = directory.browse()
+    zone, server = check_zone(arguments.zone), config.server_address(arguments.dns)
+    source: Directory | Contents
+    try:
+        source = fetch(zone, server)
+    except ServerError:
+        # Without a transfer the list goes no further than one message, and costs a query a peer.
+        source = Directory(zone, [server])
+    records = source.browse()
     if arguments.json:
         _say(
             json.dumps(
@@ -167,9 +174,9 @@ def _peers(arguments: argparse.Namespace) -> int:
             for r in records
         ]
         _say(table.render(("NAME", "PUBLIC KEY", "ENDPOINT", "ALLOWED IPS"), rows))
-    for key, failure in directory.failures.items():
+    for key, failure in source.failures.items():
         _complain(f"wgsd peers: {key}: {failure}")
-    return SOME_PEERS_FAILED if directory.failures else ALL_DONE
+    return SOME_PEERS_FAILED if source.failures else ALL_DONE
 
 
 def _status(arguments: argparse.Namespace) -> int:

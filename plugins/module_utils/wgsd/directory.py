@@ -10,10 +10,11 @@ import asyncio
 import dataclasses
 import typing as t
 
+from .config import TsigKey
 from .errors import ServerError, UsageError, WgsdError
 from .keys import PublicKey
 from .model import Endpoint, PeerRecord
-from .names import TxtRecord, check_zone, instance_name, parse_txt, service_name
+from .names import check_zone, instance_name, parse_txt, service_name
 from .thirdparty import dns
 
 #: Queries under way at once: enough to fill a round trip, too few to overrun a socket buffer.
@@ -46,6 +47,7 @@ class Directory:
         timeout: float = 1.0,
         retries: int = 2,
         tcp: bool = False,
+        key: TsigKey | None = None,
     ) -> None:
         """Prepare, without a packet.
 
@@ -55,6 +57,7 @@ class Directory:
             timeout: Seconds for each try at a server.
             retries: How often all servers are tried again after the first time.
             tcp: Use TCP from the start.
+            key: What to sign queries with; answers must then be signed too (RFC 8945).
 
         Raises:
             UsageError: no server or a bad zone name.
@@ -67,6 +70,7 @@ class Directory:
         self._timeout = timeout
         self._tries = retries + 1
         self._tcp = tcp
+        self._key = key
 
     def lookup(self, keys: t.Iterable[PublicKey]) -> dict[PublicKey, PeerRecord | None]:
         """Look up peers by SRV, several at once.
@@ -109,9 +113,8 @@ class Directory:
         name = dns.name.from_text(service_name(self.zone))
         answer = await self._ask(str(name), "PTR")
         targets = [rdata.target for rdata in answer.find(name, "PTR")]
-        found = await self._lookup([key for key in map(_instance_key, targets) if key])
-        records = [record for record in found.values() if record is not None]
-        return sorted(records, key=lambda r: (r.name is None, r.name or "", r.public_key))
+        found = await self._lookup([key for key in map(instance_key, targets) if key])
+        return by_name(record for record in found.values() if record is not None)
 
     async def _lookup(self, keys: t.Sequence[PublicKey]) -> dict[PublicKey, PeerRecord | None]:
         self.failures = {}
@@ -142,44 +145,25 @@ class Directory:
     async def _peer(self, key: PublicKey) -> PeerRecord | None:
         name = dns.name.from_text(instance_name(key, self.zone))
         answer = await self._ask(str(name), "SRV")
-        # RFC 2782: the lowest priority first; the rest of the order is ours, to be repeatable.
-        services = sorted(
-            answer.find(name, "SRV"), key=lambda r: (r.priority, -r.weight, r.port, r.target)
-        )
+        services = answer.find(name, "SRV")
         if not services:
             return None
-        problem = f"{name} has an SRV record without an address"
-        for service in services:
-            for address in await self._addresses(answer, service.target):
-                try:
-                    endpoint = Endpoint.make(address, service.port)
-                except UsageError as exc:
-                    problem = f"{name} has an endpoint that cannot be used: {exc}"
-                    continue
-                text = await self._text(answer, name)
-                if text and text.public_key != key:
-                    raise UsageError(f"the TXT record of {name} is about another key")
-                return PeerRecord(
-                    key,
-                    endpoint,
-                    text.allowed_ips if text else (),
-                    text.name if text else None,
-                )
-        raise UsageError(problem, "look at it with: dig SRV " + str(name))
+        targets = {service.target for service in services}
+        addresses = {target: await self._addresses(answer, target) for target in targets}
+        return peer_record(key, name, services, addresses, await self._text(answer, name))
 
     async def _addresses(self, answer: Answer, target: dns.name.Name) -> list[str]:
         for source in (answer, None):
             addresses: list[str] = []
             for rdtype in ("A", "AAAA"):
                 where = source or await self._ask(str(target), rdtype)
-                addresses += sorted(rdata.address for rdata in where.find(target, rdtype))
+                addresses += [rdata.address for rdata in where.find(target, rdtype)]
             if addresses:
                 return addresses
         return []
 
-    async def _text(self, answer: Answer, name: dns.name.Name) -> TxtRecord | None:
-        texts = answer.find(name, "TXT") or (await self._ask(str(name), "TXT")).find(name, "TXT")
-        return parse_txt(texts[0].strings) if texts else None
+    async def _text(self, answer: Answer, name: dns.name.Name) -> list[t.Any]:
+        return answer.find(name, "TXT") or (await self._ask(str(name), "TXT")).find(name, "TXT")
 
     async def _ask(self, name: str, rdtype: str, timeout: float | None = None) -> Answer:
         """Ask the servers in turn until one gives an answer that can be used.
@@ -189,6 +173,8 @@ class Directory:
             ServerError: those that answered gave an error.
         """
         query = dns.message.make_query(name, rdtype, use_edns=0, payload=UDP_PAYLOAD)
+        if self._key is not None:
+            query.use_tsig(signing_key(self._key))
         silent: dict[Endpoint, ServerError] = {}
         unfit: dict[Endpoint, ServerError] = {}
         for _try in range(self._tries):
@@ -226,6 +212,10 @@ class Directory:
                 f"{question}: {exc or type(exc).__name__}",
                 "check the tunnel to the registry and that its responder runs",
             ) from None
+        except (dns.tsig.PeerError, dns.tsig.BadSignature, dns.tsig.BadTime) as exc:
+            raise ServerError(
+                f"{question}: {exc}", "check the key on both sides, and their clocks"
+            ) from None
         except dns.exception.DNSException as exc:
             raise ServerError(
                 f"{question}: the answer is malformed or to another question ({exc})",
@@ -238,10 +228,62 @@ class Directory:
             )
         if rcode not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
             raise ServerError(f"{question}: {dns.rcode.to_text(rcode)}", "see the server's log")
+        if query.had_tsig and not response.had_tsig:
+            raise ServerError(
+                f"{question}: the answer is not signed", "check what listens at that address"
+            )
         return response
 
 
-def _instance_key(target: dns.name.Name) -> PublicKey | None:
+def peer_record(
+    key: PublicKey,
+    name: dns.name.Name,
+    services: t.Iterable[t.Any],
+    addresses: t.Mapping[dns.name.Name, t.Sequence[str]],
+    texts: t.Sequence[t.Any],
+) -> PeerRecord:
+    """Make of a peer's DNS records what they say.
+
+    Args:
+        key: The peer.
+        name: Its instance name.
+        services: SRV rdatas at that name.
+        addresses: Those of the targets of *services*.
+        texts: TXT rdatas at that name.
+
+    Raises:
+        UsageError: no endpoint in them can be used, or they are about another peer.
+    """
+    problem = f"{name} has an SRV record without an address"
+    # RFC 2782: the lowest priority first; the rest of the order is ours, to be repeatable.
+    for service in sorted(services, key=lambda r: (r.priority, -r.weight, r.port, r.target)):
+        # IPv4 before IPv6, for the same reason.
+        for address in sorted(addresses[service.target], key=lambda a: (":" in a, a)):
+            try:
+                endpoint = Endpoint.make(address, service.port)
+            except UsageError as exc:
+                problem = f"{name} has an endpoint that cannot be used: {exc}"
+                continue
+            text = parse_txt(texts[0].strings) if texts else None
+            if text and text.public_key != key:
+                raise UsageError(f"the TXT record of {name} is about another key")
+            return PeerRecord(
+                key, endpoint, text.allowed_ips if text else (), text.name if text else None
+            )
+    raise UsageError(problem, f"look at it with: dig SRV {name}")
+
+
+def signing_key(key: TsigKey) -> dns.tsig.Key:
+    """Return *key* as dnspython wants it."""
+    return dns.tsig.Key(key.name, key.secret, key.algorithm)
+
+
+def by_name(records: t.Iterable[PeerRecord]) -> list[PeerRecord]:
+    """Return *records* sorted by name, then key; those without a name come last."""
+    return sorted(records, key=lambda r: (r.name is None, r.name or "", r.public_key))
+
+
+def instance_key(target: dns.name.Name) -> PublicKey | None:
     """Return the key that an instance name stands for; None for services of another kind."""
     try:
         return PublicKey.from_label(target.labels[0])

@@ -29,6 +29,7 @@ BOB = PublicKey(b"b" * 32)
 CAROL = PublicKey(b"c" * 32)
 HOME = Endpoint("192.0.2.20", 51820)
 NOW = 1_800_000_000.0
+QUERY = pace.Cost.QUERY
 
 
 class FakeDevice:
@@ -171,7 +172,6 @@ def test_a_server_without_serials_is_asked_for_the_peers_every_time(world):
     world.agent.look()
     world.agent.look()
     assert world.directory.looked_up == [[BOB], [BOB]]
-    assert not world.agent.has_serial
 
 
 def test_while_the_registry_is_down_nothing_changes_and_then_it_goes_on(world):
@@ -235,27 +235,35 @@ def test_a_state_is_logged_when_it_changes_and_only_then(world, caplog):
 def test_the_pace_is_quick_after_a_change_then_slower_and_slowest_when_all_is_direct():
     clock = pace.Pace(jitter=lambda: 0.0)
     waiting = [State.UNKNOWN]
-    assert clock.after_look(waiting, False, 0.0, True) == pace.BUSY_INTERVAL
-    assert clock.after_look(waiting, False, pace.BUSY_FOR - 0.1, True) == pace.BUSY_INTERVAL
-    late = [clock.after_look(waiting, False, pace.BUSY_FOR + n, True) for n in range(20)]
+    assert clock.after_look(waiting, False, 0.0, QUERY) == pace.BUSY_INTERVAL
+    assert clock.after_look(waiting, False, pace.BUSY_FOR - 0.1, QUERY) == pace.BUSY_INTERVAL
+    late = [clock.after_look(waiting, False, pace.BUSY_FOR + n, QUERY) for n in range(20)]
     assert late == sorted(late)
     assert late[-1] == pace.WAITING_INTERVAL
-    assert clock.after_look(waiting, True, 100.0, True) == pace.BUSY_INTERVAL
-    quiet = [clock.after_look([State.DIRECT], False, 200.0 + n, True) for n in range(40)]
+    assert clock.after_look(waiting, True, 100.0, QUERY) == pace.BUSY_INTERVAL
+    quiet = [clock.after_look([State.DIRECT], False, 200.0 + n, QUERY) for n in range(40)]
     assert quiet[-1] == pace.QUIET_INTERVAL
 
 
 def test_the_clients_of_a_large_mesh_together_load_the_registry_no_more_than_of_a_small_one():
     clock = pace.Pace(jitter=lambda: 0.0)
     many = [State.UNKNOWN] * 1000
-    assert clock.after_look(many, False, 0.0, True) == 1000 / pace.BUSY_LOAD
-    late = [clock.after_look(many, False, pace.BUSY_FOR + n, True) for n in range(40)]
+    assert clock.after_look(many, False, 0.0, QUERY) == 1000 / pace.BUSY_LOAD
+    late = [clock.after_look(many, False, pace.BUSY_FOR + n, QUERY) for n in range(40)]
     assert late[-1] == 1000 / pace.WAITING_LOAD
+
+
+def test_looks_that_cost_no_server_anything_come_as_often_as_the_device_is_cheap_to_read():
+    clock = pace.Pace(jitter=lambda: 0.0)
+    for peers, pause in ((100, pace.BUSY_INTERVAL), (10_000, 10_000 / pace.READ_LOAD)):
+        states = [State.UNKNOWN] * peers
+        assert clock.after_look(states, False, 0.0, pace.Cost.NOTHING) == pause
+        assert clock.shortest == peers / pace.READ_LOAD
 
 
 def test_a_server_that_a_look_costs_much_is_not_asked_in_a_hurry():
     clock = pace.Pace(jitter=lambda: 0.0)
-    pauses = [clock.after_look([State.UNKNOWN], False, n / 10, False) for n in range(40)]
+    pauses = [clock.after_look([State.UNKNOWN], False, n / 10, pace.Cost.QUERY_PER_PEER) for n in range(40)]
     assert pauses[-1] == pace.NO_SERIAL_WAITING_INTERVAL
     assert sum(pauses) > 30
 
@@ -264,7 +272,7 @@ def test_faults_slow_the_pace_and_their_end_makes_it_quick_again():
     clock = pace.Pace(jitter=lambda: 0.0)
     pauses = [clock.after_fault() for _number in range(40)]
     assert pauses[-1] == pace.FAULT_INTERVAL
-    assert clock.after_look([State.UNKNOWN], False, 0.0, True) == pace.BUSY_INTERVAL
+    assert clock.after_look([State.UNKNOWN], False, 0.0, QUERY) == pace.BUSY_INTERVAL
 
 
 def test_the_report_tells_each_peers_state_and_the_reason_of_the_last_action(

@@ -26,6 +26,7 @@ FLOORS = (
     ("names",),
     ("config", "plan", "device"),
     ("zone", "directory"),
+    ("replica",),
     ("responder", "client"),
     ("status",),
     ("cli",),

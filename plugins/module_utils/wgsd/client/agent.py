@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import signal
-import threading
 import time
 import typing as t
 
@@ -34,8 +32,11 @@ from ..plan import (
     remember,
     wants_record,
 )
+from ..replica import Replica
 from .pace import Pace
 from .report import Report
+from .view import View
+from .waiting import Waiting
 
 log = logging.getLogger("wgsd.client")
 
@@ -46,10 +47,12 @@ WATCH_INTERVAL = 0.05
 #: Seconds to wait for an answer while there is no tunnel to the registry. The query makes WireGuard
 #: ask for one, and the device shows when it is there.
 NO_TUNNEL_TIMEOUT = 0.1
+#: Seconds to wait for a copy of the zone before asking for each peer.
+SETTLE_PATIENCE = 0.5
 
 
 class ReadableDirectory(t.Protocol):
-    """What the agent needs of a `Directory`."""
+    """What the agent needs of a `Directory` or a `View`."""
 
     failures: dict[PublicKey, str]
 
@@ -98,9 +101,9 @@ class Agent:
         self._states: dict[PublicKey, State] = {}
 
     @property
-    def has_serial(self) -> bool:
-        """Whether the server tells versions of the zone, so that a look can cost one query."""
-        return self._version is not None
+    def registry_handshakes(self) -> dict[PublicKey, float]:
+        """The last handshakes with the registry's peer entries, as the last read showed them."""
+        return {key: peer.last_handshake for key, peer in self._registries.items()}
 
     def look(self) -> Look:
         """Look once: read the device, ask the directory, decide, set.
@@ -120,16 +123,13 @@ class Agent:
 
         False while the device is out of reach.
         """
-        before = self._registry_handshakes()
+        before = self.registry_handshakes
         try:
             self._read(self._opened())
         except DeviceError:
             self.close()
             return False
-        return self._registry_handshakes() != before
-
-    def _registry_handshakes(self) -> dict[PublicKey, float]:
-        return {key: peer.last_handshake for key, peer in self._registries.items()}
+        return self.registry_handshakes != before
 
     def _opened(self) -> Backend:
         if self._backend is None:
@@ -229,17 +229,32 @@ class Agent:
 
 def run(settings: ClientSettings) -> int:
     """Run until SIGTERM or SIGINT. Faults are logged and outlived; returns 0."""
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_args: stop.set())
     servers = ", ".join(str(server) for server in settings.registries)
     log.info("interface %s, zone %s, registries %s", settings.interface, settings.zone, servers)
+    zone, registries, key = settings.zone, settings.registries, settings.key
+    waiting = Waiting()
+    replica = Replica(zone, registries, key, selector=waiting.selector)
     # No retries: the next look is one, and it comes the sooner.
-    agent = Agent(settings, Directory(settings.zone, settings.registries, retries=0))
-    report, pace = Report(settings), Pace()
+    view = View(Directory(zone, registries, retries=0, key=key), replica)
+    agent = Agent(settings, view)
     systemd.notify("READY=1", "STATUS=starting")
+    try:
+        waiting.settle(replica, SETTLE_PATIENCE)
+        _keep_looking(agent, view, replica, waiting, Report(settings))
+    finally:
+        agent.close()
+        replica.close()
+        waiting.close()
+    return 0
+
+
+def _keep_looking(
+    agent: Agent, view: View, replica: Replica, waiting: Waiting, report: Report
+) -> None:
+    pace = Pace()
     trouble = ""
-    while not stop.is_set():
+    while not waiting.stopped:
+        met = agent.registry_handshakes
         try:
             look = agent.look()
         except (DeviceError, ServerError) as exc:
@@ -247,26 +262,34 @@ def run(settings: ClientSettings) -> int:
                 log.error("%s", exc)
                 systemd.notify(f"STATUS={exc}")
             trouble = str(exc)
-            _wait_for_registry(agent, stop, pace.after_fault())
+            _wait_for_registry(agent, replica, waiting, pace.after_fault())
             continue
         if trouble:
             log.info("device and directory are in reach again")
             trouble = ""
+        if agent.registry_handshakes != met:
+            replica.hurry()
         report.publish(look.decisions)
         states = [decision.state for decision in look.decisions]
         changed = any(decision.change for decision in look.decisions)
-        stop.wait(pace.after_look(states, changed, time.monotonic(), agent.has_serial))
+        pause = pace.after_look(states, changed, time.monotonic(), view.cost)
+        waiting.wait(replica, pause, at_least=pace.shortest)
     systemd.notify("STOPPING=1")
-    agent.close()
-    return 0
 
 
-def _wait_for_registry(agent: Agent, stop: threading.Event, pause: float) -> None:
-    """Wait for *pause* seconds, or until the device shows a new handshake with the registry."""
+def _wait_for_registry(agent: Agent, replica: Replica, waiting: Waiting, pause: float) -> None:
+    """Wait for *pause* seconds, a new handshake with the registry, or a copy of the zone."""
     until = time.monotonic() + pause
-    while not agent.registry_is_new() and time.monotonic() < until:
-        if stop.wait(min(WATCH_INTERVAL, max(0.0, until - time.monotonic()))):
+    version = replica.version
+    while not waiting.stopped and replica.version == version:
+        if agent.registry_is_new():
+            replica.hurry()
+            waiting.settle(replica, SETTLE_PATIENCE)
             return
+        left = until - time.monotonic()
+        if left <= 0:
+            return
+        waiting.wait(replica, min(WATCH_INTERVAL, left))
 
 
 def run_once(settings: ClientSettings) -> Look:
@@ -276,7 +299,7 @@ def run_once(settings: ClientSettings) -> Look:
         DeviceError: the device is out of reach.
         ServerError: the directory is out of reach. Nothing was changed.
     """
-    agent = Agent(settings, Directory(settings.zone, settings.registries))
+    agent = Agent(settings, Directory(settings.zone, settings.registries, key=settings.key))
     try:
         return agent.look()
     finally:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import enum
 import random
 import typing as t
 
@@ -32,43 +33,63 @@ NO_SERIAL_WAITING_INTERVAL = 2.0
 QUIET_INTERVAL = 5.0
 #: Longest pause, in seconds, while the device or the servers are out of reach.
 FAULT_INTERVAL = 5.0
+#: Peers that all looks of a second may read from the device, which takes up to 20 us each.
+READ_LOAD = 10_000
 #: Pauses grow by this factor, so that they follow what happened and not a schedule.
 GROWTH = 1.3
 #: A pause is cut by up to this part, so that agents that started together drift apart.
 JITTER = 0.2
 
 
+class Cost(enum.Enum):
+    """What a look costs the directory's servers."""
+
+    NOTHING = enum.auto()  #: they tell us of changes by themselves
+    QUERY = enum.auto()  #: one query, whatever the number of peers
+    QUERY_PER_PEER = enum.auto()  #: a query for each peer without a session
+
+
+#: Queries a second that the clients of a mesh may make in all, just after a change and later. Where
+#: it is none the device's own work counts.
+LOADS = {Cost.NOTHING: (READ_LOAD, READ_LOAD), Cost.QUERY: (BUSY_LOAD, WAITING_LOAD)}
+
+
 class Pace:
-    """Keeps the time of the last change; all times are monotonic seconds."""
+    """Keeps the time of the last change; all times are monotonic seconds.
+
+    Attributes:
+        shortest: Seconds between two looks at the least, whatever changes.
+    """
 
     def __init__(self, jitter: t.Callable[[], float] = random.random) -> None:
+        self.shortest = 0.0
         self._jitter = jitter
         self._busy_until = 0.0
         self._pause = BUSY_INTERVAL
         self._states: list[State] | None = None
 
-    def after_look(self, states: list[State], changed: bool, now: float, has_serial: bool) -> float:
+    def after_look(self, states: list[State], changed: bool, now: float, cost: Cost) -> float:
         """Return the pause in seconds after a look that went well.
 
         Args:
             states: The states of the peers, in a fixed order.
             changed: Whether the look set an endpoint.
             now: The present time.
-            has_serial: Whether a look costs one query, whatever the number of peers.
+            cost: What the next look costs.
         """
+        self.shortest = len(states) / READ_LOAD
         if changed or states != self._states:
             self._busy_until = now + BUSY_FOR
             self._pause = BUSY_INTERVAL
         self._states = states
         if all(state is State.DIRECT for state in states):
-            longest = QUIET_INTERVAL
-        elif not has_serial:
-            longest = NO_SERIAL_WAITING_INTERVAL
-        elif now < self._busy_until:
-            return max(BUSY_INTERVAL, len(states) / BUSY_LOAD)
-        else:
-            longest = max(WAITING_INTERVAL, len(states) / WAITING_LOAD)
-        return self._grow(longest)
+            return self._grow(QUIET_INTERVAL)
+        if cost is Cost.QUERY_PER_PEER:
+            return self._grow(NO_SERIAL_WAITING_INTERVAL)
+        busy_load, waiting_load = LOADS[cost]
+        if now < self._busy_until:
+            return max(BUSY_INTERVAL, len(states) / busy_load)
+        return self._grow(max(WAITING_INTERVAL, len(states) / waiting_load))
 
     def after_fault(self) -> float:
         """Return the pause in seconds after a look that failed."""

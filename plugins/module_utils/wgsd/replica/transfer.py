@@ -1,0 +1,130 @@
+# Copyright: (c) 2026, wgsd.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One zone transfer as its receiver sees it (RFC 5936, RFC 1995): messages only, no sockets."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ..directory import UDP_PAYLOAD
+from ..errors import ServerError
+from ..thirdparty import dns
+
+if t.TYPE_CHECKING:
+    Key = dns.tsig.Key
+    Message = dns.message.Message
+    Zone = dns.zone.Zone
+
+#: Bit of the third byte of a message that tells responses from queries.
+RESPONSE = 0x80
+
+
+class NoTransferError(ServerError):
+    """The server does not transfer the zone to us."""
+
+
+class UseTcpError(ServerError):
+    """The difference does not fit a datagram."""
+
+
+class StartOverError(ServerError):
+    """The server's versions do not lead on from ours: only the whole zone helps."""
+
+
+class Transfer:
+    """A question for what is new in a zone, or for all of it while we have none, and its answer.
+
+    The zone changes when the transfer is complete, and not before.
+
+    Attributes:
+        wire: The query, to be sent as it is.
+    """
+
+    def __init__(self, zone: Zone, key: Key | None, *, over_udp: bool = False) -> None:
+        """Make the query.
+
+        Args:
+            zone: What to bring up to date; it keeps its names absolute.
+            key: What to sign with; then the answer must be signed as well.
+            over_udp: Only for a zone that has a version already.
+        """
+        # The serial 0 stands for the one that the zone has.
+        query, serial = dns.xfr.make_query(zone, 0, use_edns=0, payload=UDP_PAYLOAD)
+        if key is not None:
+            query.use_tsig(key)
+        self.wire = query.to_wire()
+        self._query = query
+        self._zone = zone
+        self._rdtype = query.question[0].rdtype
+        self._over_udp = over_udp
+        self._inbound = dns.xfr.Inbound(zone, self._rdtype, serial, over_udp)
+        self._context: t.Any = None
+        self._begun = False
+
+    def answers(self, wire: bytes) -> bool:
+        """Whether *wire* claims to be a response to our query."""
+        return len(wire) > 2 and wire[:2] == self.wire[:2] and bool(wire[2] & RESPONSE)
+
+    def feed(self, wire: bytes) -> bool:
+        """Take the next message of the answer; return whether it was the last one.
+
+        Raises:
+            NoTransferError: the server says that it does not transfer, or does not know how.
+            UseTcpError: only over UDP.
+            StartOverError: the zone's history has no way from our version.
+            ServerError: the message is malformed, badly signed, or says that the server failed.
+        """
+        try:
+            return self._feed(wire)
+        except dns.xfr.UseTCP:
+            raise UseTcpError("the difference does not fit a datagram") from None
+        except dns.xfr.SerialWentBackwards:
+            raise StartOverError("its serial is older than ours") from None
+        except dns.xfr.TransferError as exc:
+            rcode = dns.rcode.to_text(exc.rcode)
+            if exc.rcode == dns.rcode.SERVFAIL:
+                raise ServerError(f"it failed ({rcode})", "see the server's log") from None
+            raise NoTransferError(
+                f"it does not transfer the zone ({rcode})", "check the server's allow_transfer"
+            ) from None
+        except (dns.tsig.PeerError, dns.tsig.BadSignature, dns.tsig.BadTime) as exc:
+            raise ServerError(str(exc), "check the key on both sides, and their clocks") from None
+        except (dns.exception.DNSException, ValueError, LookupError) as exc:
+            text = f"its transfer is malformed ({exc or type(exc).__name__})"
+            # A difference that does not fit what we have says that we have something else.
+            kind = StartOverError if self._rdtype == dns.rdatatype.IXFR else ServerError
+            raise kind(text, "check what listens at that address") from None
+
+    def _feed(self, wire: bytes) -> bool:
+        message = dns.message.from_wire(
+            wire,
+            keyring=self._query.keyring,
+            request_mac=self._query.mac or b"",
+            xfr=True,
+            origin=None,
+            tsig_ctx=self._context,
+            multi=not self._over_udp,
+            one_rr_per_rrset=self._rdtype == dns.rdatatype.IXFR,
+        )
+        signed = message.had_tsig or not self._query.had_tsig
+        if message.rcode() == dns.rcode.NOERROR:
+            if not self._begun and not signed:
+                raise ValueError("it is not signed")
+            if self._over_udp and message.flags & dns.flags.TC:
+                raise dns.xfr.UseTCP
+            if not self._begun and not message.answer:
+                raise NoTransferError("it answers, yet does not transfer the zone")
+        self._begun = True
+        done = self._inbound.process_message(message)
+        if done and not signed:
+            # An older dnspython has taken over by now what nobody has vouched for.
+            self._zone.nodes.clear()
+            raise ValueError("its end is not signed")
+        self._context = message.tsig_ctx
+        return done
+
+    def abort(self) -> None:
+        """Leave the zone as it was, if the transfer is not complete."""
+        self._inbound.__exit__(None, None, None)  # type: ignore[no-untyped-call]
