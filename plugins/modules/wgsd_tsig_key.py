@@ -15,8 +15,8 @@ author:
   - wgsd.mesh contributors (@wgsd-mesh)
 description:
   - Makes a shared secret for signed DNS messages (RFC 8945) on this host and keeps it in a file of
-    its own in C(/etc/wgsd/keys), which root alone can read. C(dig -k) and the C(include) of BIND
-    take such a file.
+    its own, such as C(/etc/wgsd/keys/mesh.example.com.key), which root alone can read. C(dig -k)
+    and the C(include) of BIND take such a file.
   - M(wgsd.mesh.wgsd_responder) finds there the secrets of the keys in its option
     O(wgsd.mesh.wgsd_responder#module:keys) that are given without one.
   - A key is known by its name, so the one that replaces it has another. After C(mesh.example.com.)
@@ -128,10 +128,6 @@ generations:
       description: Its algorithm.
       type: str
       returned: success
-    path:
-      description: Its file.
-      type: str
-      returned: success
     secret:
       description: Its secret in Base64.
       type: str
@@ -139,7 +135,6 @@ generations:
   sample:
     - name: ns2.example.com.
       algorithm: hmac-sha256
-      path: /etc/wgsd/keys/ns2.example.com.key
 """
 
 import functools
@@ -185,8 +180,7 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
         "changed": bool(due or surplus),
         "diff": _diff(have, wanted, due),
         "generations": [
-            _told(key, folder, options["return_secret"] and _is_known(key, have, module))
-            for key in wanted
+            _told(key, options["return_secret"] and _is_known(key, have, module)) for key in wanted
         ],
     }
 
@@ -222,9 +216,8 @@ def _make_folder(folder: pathlib.Path) -> None:
     folder.mkdir(mode=_tsig_keys.FOLDER_MODE, exist_ok=True)
 
 
-def _told(key: _tsig_keys.Key, folder: pathlib.Path, with_secret: bool) -> dict[str, str]:
-    path = _tsig_keys.path_of(key.name, folder)
-    told = {"name": key.name, "algorithm": key.algorithm, "path": str(path)}
+def _told(key: _tsig_keys.Key, with_secret: bool) -> dict[str, str]:
+    told = {"name": key.name, "algorithm": key.algorithm}
     return {**told, "secret": key.secret} if with_secret else told
 
 
