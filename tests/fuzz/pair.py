@@ -27,8 +27,9 @@ from wgsd.responder import children, frames, stats
 from wgsd.responder.batches import SLOT
 from wgsd.responder.sockets import listen
 from wgsd.responder.worker import Worker, load_record_types
-from wgsd.zone.answers import LOOPBACK, Authority, Context
+from wgsd.zone.answers import Authority
 from wgsd.zone.records import build
+from wgsd.zone.served import LOOPBACK, Context
 from wgsd.zone.version import Chain, Content, Instance, Version
 
 ZONES = ("example.com.", "lab.example.com.")

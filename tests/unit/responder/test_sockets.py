@@ -14,7 +14,7 @@ import pytest
 from wgsd.errors import UsageError
 from wgsd.model import Endpoint
 from wgsd.responder.sockets import inherited, listen
-from wgsd.zone.answers import LOOPBACK
+from wgsd.zone.served import LOOPBACK
 
 pytestmark = pytest.mark.unit
 

@@ -44,8 +44,9 @@ from wgsd.responder import frames, stats
 from wgsd.responder import streams as streams_module
 from wgsd.responder import worker as module
 from wgsd.responder.sockets import Listener, listen
-from wgsd.zone.answers import Authority, Context
+from wgsd.zone.answers import Authority
 from wgsd.zone.records import build
+from wgsd.zone.served import Context
 from wgsd.zone.version import Chain, Instance, Version
 
 pytestmark = pytest.mark.unit

@@ -15,10 +15,11 @@ import dns.rdatatype
 
 from wgsd.config import Access, ResponderSettings, TsigKey, ZoneSettings
 from wgsd.keys import PublicKey
-from wgsd.zone.answers import Authority, Context, Reply
+from wgsd.zone.answers import Authority, Reply
 from wgsd.zone.message import lowered
 from wgsd.zone.prepared import Shelf
 from wgsd.zone.records import build
+from wgsd.zone.served import Context
 from wgsd.zone.version import Content, Instance, Version
 
 ZONE = "example.com."

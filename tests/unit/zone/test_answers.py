@@ -31,7 +31,7 @@ from tests.unit.zone.asking import (
     texts,
 )
 from wgsd.config import Access
-from wgsd.zone.answers import Context
+from wgsd.zone.served import Context
 from wgsd.zone.message import truncated
 from wgsd.zone.version import Instance
 

@@ -116,7 +116,7 @@ class TestRfc1035Messages:
         query = dns.message.make_query(ZONE, "IXFR").to_wire()
         soa = b"\xc0\x0c" + struct.pack("!HHIH", 6, 1, 0, 22) + bytes(22)
         wire = query[:6] + struct.pack("!HHH", 0, 1, 0) + query[12:] + soa
-        assert rcode_of(ask.raw(wire)) == dns.rcode.REFUSED
+        assert rcode_of(ask.raw(wire)) == dns.rcode.NOERROR
 
     def test_additional_records_that_we_know_nothing_of_change_nothing(self, ask: Asker) -> None:
         query = dns.message.make_query(ALICE_NAME, "SRV").to_wire()
@@ -474,9 +474,3 @@ class TestAddresses:
         ask = Asker(content(BOB, addresses=["fd00::254"]))
         response = ask(ZONE, "NS", source="fd00::1", local="fd00::254")
         assert texts(response.additional) == [f"ns1.{ZONE} AAAA fd00::254"]
-
-
-@pytest.mark.parametrize("rdtype", ["AXFR", "IXFR"])
-@pytest.mark.parametrize("tcp", [False, True])
-def test_transfers_are_refused(ask: Asker, rdtype: str, tcp: bool) -> None:
-    assert ask(ZONE, rdtype, tcp=tcp).rcode() == dns.rcode.REFUSED

@@ -14,7 +14,7 @@ from .. import systemd
 from ..config import DNS_PORT, ResponderSettings
 from ..errors import UsageError
 from ..model import Endpoint
-from ..zone.answers import LOOPBACK
+from ..zone.served import LOOPBACK
 from . import privileges
 from .lookout import Sighting
 from .sockets import Listener, listen

@@ -14,7 +14,7 @@ import struct
 import time
 import typing as t
 
-from ..zone.answers import Context
+from ..zone.served import Context
 from .sockets import Listener
 from .stats import TCP_ACCEPTED, TCP_EVICTED, TCP_IDLE, TCP_OPEN
 

@@ -16,10 +16,11 @@ import typing as t
 
 from ..config import ResponderSettings
 from ..thirdparty import dns
-from ..zone.answers import LOOPBACK, NOTAUTH, Authority, Context, Reply
+from ..zone.answers import NOTAUTH, Authority, Reply
 from ..zone.message import HEADER, TYPE_CLASS, after_name, lowered, truncated
 from ..zone.prepared import Shelf, View
 from ..zone.records import CLASS_IN, RECORD_TYPES, build
+from ..zone.served import LOOPBACK, Context
 from ..zone.version import Chain, Content, Delta
 from . import frames, stats
 from .batches import BATCH, SLOT, Batch

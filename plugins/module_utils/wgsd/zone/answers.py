@@ -6,16 +6,17 @@
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 import time
 import typing as t
 
-from ..config import ResponderSettings, ZoneSettings
+from ..config import ResponderSettings
 from ..thirdparty import dns
 from . import message, tsig
 from .cookies import Cookies
 from .records import AAAA, CLASS_IN, CNAME, NS, PTR, SRV, TXT, A, Zone
+from .served import Context, InterfaceIndex, Served
+from .transfer import Bodies, DifferenceFrom, Transfers, held_serial
 
 if t.TYPE_CHECKING:
     Name = dns.name.Name
@@ -30,26 +31,17 @@ BADVERS, BADCOOKIE = 16, 23
 # Extended errors (RFC 8914 section 4).
 NOT_READY, PROHIBITED, NOT_AUTHORITATIVE = 14, 18, 20
 
-#: The index of ``lo``, in every network namespace.
-LOOPBACK = 1
 
-InterfaceIndex = t.Callable[[str], int]
-
-
-class Context(t.NamedTuple):
-    """How a query came in.
+class Transferred(t.NamedTuple):
+    """Who has got a zone or its changes follows it from now on.
 
     Attributes:
-        source: A literal address without scope.
-        local: The same: where it came to.
-        ingress: The index of the interface that it came in by; None where the kernel has already
-            kept out what came neither by the zone's device nor from this host.
+        zone: Absolute, lower case.
+        key: The name of the key that was used, the same; None for none.
     """
 
-    source: str
-    local: str
-    tcp: bool = False
-    ingress: int | None = None
+    zone: str
+    key: str | None
 
 
 class Reply(t.NamedTuple):
@@ -58,44 +50,14 @@ class Reply(t.NamedTuple):
     Attributes:
         proven: Whether the query's source address is not forged: by TCP, a valid server cookie
             or a valid signature. Such responses need no rate limit.
+        rest: The messages after the first one, each made when it is asked for.
+        transferred: None for what is no zone transfer, or a failed one.
     """
 
     wire: bytes
     proven: bool
-
-
-class Served:
-    """A zone that we are the authority for, and who may ask it.
-
-    Attributes:
-        zone: None while nothing is known of it.
-    """
-
-    def __init__(self, settings: ZoneSettings, interface_index: InterfaceIndex) -> None:
-        self.zone: Zone | None = None
-        self.access = settings.allow_query
-        self._device = settings.device
-        self._interface_index = interface_index
-        networks = self.access.networks if self.access else ()
-        self._networks = tuple(ipaddress.ip_network(network) for network in networks)
-
-    def lets_in(self, context: Context, key: str | None = None) -> bool:
-        """Whether a query that came so, and is signed with *key*, may be answered."""
-        if self.access is None:
-            known = self.zone is not None and context.local in self.zone.addresses
-            return known and self._is_inside(context.ingress)
-        if key in self.access.keys:
-            return True
-        source = ipaddress.ip_address(context.source)
-        return any(source in network for network in self._networks)
-
-    def _is_inside(self, ingress: int | None) -> bool:
-        if ingress in (None, LOOPBACK):
-            return True
-        try:
-            return ingress == self._interface_index(self._device)
-        except OSError:
-            return False
+    rest: t.Iterator[bytes] | None = None
+    transferred: Transferred | None = None
 
 
 class Authority:
@@ -124,13 +86,18 @@ class Authority:
         self._cookies = Cookies(cookie_secret)
         self._wall = wall
 
-    def serve(self, origin: Name, zone: Zone | None) -> None:
+    def serve(
+        self, origin: Name, zone: Zone | None, difference: DifferenceFrom | None = None
+    ) -> None:
         """Answer from *zone* from now on; None: nothing is known of it (any more).
+
+        Args:
+            difference: Returns what leads from the version with a serial to *zone*.
 
         Raises:
             KeyError: the settings have no such zone.
         """
-        self.zones[origin].zone = zone
+        self.zones[origin].become(zone, difference)
 
     def open_zones(self, local: str) -> list[Name]:
         """Return the zones that any unsigned query may ask on the tunnel address *local*.
@@ -141,7 +108,7 @@ class Authority:
         return [
             origin
             for origin, served in self.zones.items()
-            if served.access is None and served.lets_in(context)
+            if served.is_open and served.lets_in(context)
         ]
 
     def lets_in(self, context: Context) -> bool:
@@ -178,23 +145,40 @@ class Authority:
         if query.edns and query.edns.cookie:
             cookie, good = self._cookies.answer(query.edns.cookie, context.source, self._wall())
         limit = message.TCP_MAX if context.tcp else _udp_limit(query)
-        if signature is None:
-            response = message.Response(query, limit, cookie)
-            self._fill(response, query, context, good, None)
-            return Reply(response.finish(), context.tcp or good is True)
-        response = message.Response(query, limit - signature.size, cookie)
-        if signature.error:
+        room = limit - signature.size if signature else limit
+        response = message.Response(query, room, cookie)
+        key = signature.key if signature else None
+        bodies: Bodies | None = None
+        if signature and signature.error:
             response.fail(NOTAUTH)
         else:
-            self._fill(response, query, context, good, signature.key)
-        proven = context.tcp or good is True or signature.key is not None
-        signed = signature.sign(response.finish(), self._wall())
+            bodies = self._fill(response, query, wire, context, good, key)
+        signed = self._finish(response, signature)
         if len(signed) > limit:
             # Question and signature alone fit no datagram: names that nobody has.
             response = message.Response(message.Query(query.id, query.flags))
             response.fail(FORMERR)
             signed = response.finish()
-        return Reply(signed, proven)
+        proven = context.tcp or good is True or key is not None
+        if bodies is None or query.name is None:
+            return Reply(signed, proven)
+        rest = self._rest(message.Query(query.id, query.flags), bodies, signature)
+        zone = query.name.to_text().lower()
+        return Reply(signed, proven, rest, Transferred(zone, key))
+
+    def _rest(
+        self, query: message.Query, bodies: Bodies, signature: tsig.Signature | None
+    ) -> t.Iterator[bytes]:
+        """Make the messages after the first one, which alone has the question and options."""
+        for body in bodies:
+            response = message.Response(query, message.TCP_MAX)
+            response.flags = message.AA
+            response.add_written(*body)
+            yield self._finish(response, signature)
+
+    def _finish(self, response: message.Response, signature: tsig.Signature | None) -> bytes:
+        wire = response.finish()
+        return signature.sign(wire, self._wall()) if signature else wire
 
     def _check(self, wire: bytes, query: message.Query) -> tsig.Signature:
         try:
@@ -206,30 +190,38 @@ class Authority:
         self,
         response: message.Response,
         query: message.Query,
+        wire: bytes,
         context: Context,
         good_cookie: bool | None,
         key: str | None,
-    ) -> None:
+    ) -> Bodies | None:
+        """Fill the response, or the first of a zone transfer, and return what else there is."""
         if query.opcode:
-            return response.fail(NOTIMP)
-        if query.edns and query.edns.version:
-            return response.fail(BADVERS)
-        if query.name is None:
+            response.fail(NOTIMP)
+        elif query.edns and query.edns.version:
+            response.fail(BADVERS)
+        elif query.name is None:
             # Only a cookie was asked for (RFC 7873 section 5.4).
-            return response.fail(BADCOOKIE if good_cookie is False else NOERROR)
-        if query.rdtype in (message.OPT, message.TSIG):
-            return response.fail(FORMERR)
-        if query.rdtype in META_TYPES and query.rdtype not in (ANY, AXFR, IXFR):
-            return response.fail(NOTIMP)
-        served = self._closest(query.name)
-        if served is None or query.rdclass != CLASS_IN:
-            return response.fail(REFUSED, NOT_AUTHORITATIVE)
-        allowed = served.lets_in(context, key)
-        if served.zone is None and (allowed or served.access is None):
-            return response.fail(SERVFAIL, NOT_READY)
-        if served.zone is None or not allowed or query.rdtype in (AXFR, IXFR):
-            return response.fail(REFUSED, PROHIBITED)
-        _answer(response, served.zone, query.name, query.rdtype, context)
+            response.fail(BADCOOKIE if good_cookie is False else NOERROR)
+        elif query.rdtype in (message.OPT, message.TSIG):
+            response.fail(FORMERR)
+        elif query.rdtype in META_TYPES and query.rdtype not in (ANY, AXFR, IXFR):
+            response.fail(NOTIMP)
+        else:
+            served = self._closest(query.name)
+            if served is None or query.rdclass != CLASS_IN:
+                response.fail(REFUSED, NOT_AUTHORITATIVE)
+            elif not served.lets_in(context, key) and (served.zone or not served.is_open):
+                response.fail(REFUSED, PROHIBITED)
+            elif served.zone is None or served.transfers is None:
+                response.fail(SERVFAIL, NOT_READY)
+            elif query.rdtype in (AXFR, IXFR):
+                if served.lets_transfer(context, key):
+                    return _transfer(response, served.transfers, query, wire, context.tcp)
+                response.fail(REFUSED, PROHIBITED)
+            else:
+                _answer(response, served.zone, query.name, query.rdtype, context)
+        return None
 
     def _closest(self, name: Name) -> Served | None:
         """Return the zone that *name* is in: with nested zones, the longest match."""
@@ -239,6 +231,32 @@ class Authority:
             if served is not None:
                 return served
         return None
+
+
+def _transfer(
+    response: message.Response, transfers: Transfers, query: message.Query, wire: bytes, tcp: bool
+) -> Bodies | None:
+    """Begin a zone transfer and return what goes into the next messages; None if it fails."""
+    bodies: Bodies | None = None
+    if query.name != transfers.origin:
+        response.fail(REFUSED, NOT_AUTHORITATIVE)
+    elif query.rdtype == IXFR:
+        serial = held_serial(wire, query)
+        if serial is None:
+            response.fail(FORMERR)
+        else:
+            bodies = transfers.since(serial, tcp)
+    elif tcp:
+        bodies = transfers.whole()
+    else:
+        # There is no such thing (RFC 5936 section 4.2).
+        response.fail(FORMERR)
+    if bodies is not None:
+        response.flags = message.AA
+        # One that does not fit into a datagram says as much as: ask by TCP (RFC 1995 section 2).
+        if not response.add_written(*next(bodies)):
+            response.add_written(*next(transfers.current()))
+    return bodies
 
 
 def _answer(
