@@ -7,15 +7,23 @@
 Ansible imports ``module_utils`` on hosts that may not have them yet. A missing library is then
 replaced by an object that raises `DependencyError`, with the Debian package to install, on its
 first use. So nothing of these libraries may be used while a module is being imported.
+
+What few processes need, and takes long to load, is not loaded before its first use either.
 """
 
 from __future__ import annotations
 
+import importlib
 import typing as t
 
 from .errors import DependencyError
 
 if t.TYPE_CHECKING:
+    import cryptography
+    import cryptography.hazmat.primitives.asymmetric.ec
+    import cryptography.hazmat.primitives.asymmetric.utils
+    import cryptography.hazmat.primitives.hashes
+    import cryptography.hazmat.primitives.serialization
     import dns
     import dns.asyncquery
     import dns.edns
@@ -41,6 +49,7 @@ if t.TYPE_CHECKING:
     import pyroute2
     import pyroute2.netlink.generic.wireguard
     import yaml
+    from dns import dnssec
 else:
 
     class _Missing:
@@ -55,6 +64,32 @@ else:
                 f"the Python library {library} cannot be imported ({reason})",
                 f"install it, on Debian with: apt install {package}",
             )
+
+    class _Later:
+        """Loads a library at its first use."""
+
+        def __init__(self, library: str, package: str, *modules: str) -> None:
+            self._names = (library, package, modules)
+
+        def __getattr__(self, name: str) -> t.Any:
+            library, package, modules = self._names
+            try:
+                for module in modules:
+                    importlib.import_module(module)
+                return getattr(importlib.import_module(library), name)
+            except ImportError as exc:
+                return getattr(_Missing(library, package, exc), name)
+
+    cryptography = _Later(
+        "cryptography",
+        "python3-cryptography",
+        "cryptography.hazmat.primitives.asymmetric.ec",
+        "cryptography.hazmat.primitives.asymmetric.utils",
+        "cryptography.hazmat.primitives.hashes",
+        "cryptography.hazmat.primitives.serialization",
+    )
+    #: dnspython's part that loads cryptography.
+    dnssec = _Later("dns.dnssec", "python3-dnspython")
 
     try:
         import dns
@@ -97,4 +132,4 @@ else:
     except ImportError as exc:
         yaml = _Missing("PyYAML", "python3-yaml", exc)
 
-__all__ = ["dns", "prometheus_client", "pyroute2", "yaml"]
+__all__ = ["cryptography", "dns", "dnssec", "prometheus_client", "pyroute2", "yaml"]

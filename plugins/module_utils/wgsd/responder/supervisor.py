@@ -22,7 +22,7 @@ from .. import systemd
 from ..config import ResponderSettings
 from ..device import Backend
 from ..zone.version import Chain, Delta, Interface
-from . import children, exporter, privileges, report
+from . import children, exporter, keys, privileges, report
 from .crew import Crew, Member
 from .handover import Handover
 from .listening import Listening
@@ -188,7 +188,8 @@ class Supervisor:
         return handover.workers if handover else {}
 
     def _watchers(self) -> list[Watcher]:
-        """Make the watchers, in the process that runs them."""
+        """Make the watchers, in the process that runs them: only there the keys are read."""
+        signers = keys.signers(self._settings)
         return [
             Watcher(
                 device,
@@ -199,6 +200,7 @@ class Supervisor:
                 interface_index=socket.if_nametoindex,
                 journals=self._journals,
                 account=self._board.devices[device],
+                signers=signers,
             )
             for device in self._devices
         ]

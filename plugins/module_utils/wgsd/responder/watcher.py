@@ -68,7 +68,10 @@ class Signer(t.Protocol):
         """
 
     def refresh(self, version: Version) -> t.Mapping[str, bytes]:
-        """Return the seals of *version* that are to be replaced now, by owner: none, most often."""
+        """Return the seals of *version* that are to be replaced now, by owner: none, most often.
+
+        They are for a delta that then goes through `seal`.
+        """
 
 
 class Watcher:
@@ -230,7 +233,7 @@ class Watcher:
             seals = self._signers[zone].refresh(version)
             if seals:
                 addresses = version.content.addresses
-                deltas.append(self._keep(Delta(zone, self._next(zone), addresses, seals=seals)))
+                deltas.append(self._make(Delta(zone, self._next(zone), addresses, seals=seals)))
         return deltas
 
     def _note(self, device: Device, took: float, spent: float, changes: int) -> None:

@@ -13,9 +13,11 @@ import typing as t
 from ..config import ResponderSettings
 from ..thirdparty import dns
 from . import message, tsig
+from .catalog import Catalog
 from .cookies import Cookies
-from .records import AAAA, CLASS_IN, CNAME, NS, PTR, SRV, TXT, A, Zone
-from .served import Context, InterfaceIndex, Served
+from .records import AAAA, CLASS_IN, CNAME, NS, PTR, SRV, TXT, A, Zone, sealed
+from .seals import NSEC, RRSIG, SEAL_TYPES
+from .served import Context, InterfaceIndex, Served, ServedCatalog
 from .transfer import Bodies, DifferenceFrom, Transfers, held_serial
 
 if t.TYPE_CHECKING:
@@ -80,6 +82,10 @@ class Authority:
         self.zones: dict[Name, Served] = {
             dns.name.from_text(zone.zone): Served(zone, interface_index) for zone in settings.zones
         }
+        self._members = list(self.zones.values())
+        if settings.catalog:
+            catalog = ServedCatalog(settings.catalog, self._members, interface_index)
+            self.zones[dns.name.from_text(settings.catalog.zone)] = catalog
         # A `Name` takes long to hash, and a query asks for several.
         self._by_labels = {message.lowered(name): zone for name, zone in self.zones.items()}
         self._keyring = tsig.Keyring(settings.keys.values())
@@ -99,6 +105,15 @@ class Authority:
         """
         self.zones[origin].become(zone, difference)
 
+    def serve_catalog(self, catalog: Catalog) -> None:
+        """Answer from the catalog zone as well.
+
+        Raises:
+            KeyError: the settings have none of that name.
+        """
+        # Nothing is asked of an unsigned zone that a catalog does not have.
+        self.zones[catalog.origin].become(t.cast("Zone", catalog))
+
     def open_zones(self, local: str) -> list[Name]:
         """Return the zones that any unsigned query may ask on the tunnel address *local*.
 
@@ -112,11 +127,11 @@ class Authority:
         ]
 
     def lets_in(self, context: Context) -> bool:
-        """Whether any unsigned query that came so may ask every zone.
+        """Whether any unsigned query that came so may ask every zone, apart from the catalog.
 
         It holds until the next `serve`, or until the interfaces of this host change.
         """
-        return all(served.lets_in(context) for served in self.zones.values())
+        return all(served.lets_in(context) for served in self._members)
 
     def respond(self, wire: bytes, context: Context) -> Reply | None:
         """Answer one message.
@@ -269,17 +284,21 @@ def _answer(
     if node is None:
         response.rcode = NXDOMAIN
     else:
-        if CNAME in node and rdtype not in (CNAME, ANY):
-            fits = response.add(0, owner, node[CNAME])
+        # An alias has a seal of its own (RFC 4035 section 2.5).
+        if CNAME in node and rdtype not in (CNAME, ANY, RRSIG, NSEC):
+            fits = _add(response, 0, zone, owner, node[CNAME])
             owner = node[CNAME][0].target
             node = zone.find(owner, context.local) or {}
         # One RRset is a whole answer to ANY (RFC 8482 section 4.1); additionals would undo that.
         chosen = next(iter(node.values()), None) if rdtype == ANY else node.get(rdtype)
+        if zone.seals and rdtype in SEAL_TYPES:
+            records = zone.seal_at(owner).records.get(rdtype)
+            chosen = sealed(records[0].ttl, records) if records else None
     if chosen is None:
-        fits = response.add(1, zone.origin, zone.negative_soa) and fits
+        fits = _deny(response, zone, owner, exists=node is not None) and fits
     else:
         # Over TCP there is no larger message to ask for, so part of a list beats none.
-        fits = fits and response.add(0, owner, chosen, partly=context.tcp)
+        fits = fits and _add(response, 0, zone, owner, chosen, partly=context.tcp)
     if not fits and context.tcp:
         response.flags |= message.TC
     elif not fits:
@@ -287,8 +306,34 @@ def _answer(
     elif chosen is not None and rdtype != ANY:
         for extra_owner, extra in _additionals(zone, chosen, context.local):
             # What is only helpful is left out without a word (RFC 2181 section 9).
-            if not response.add(2, extra_owner, extra):
+            if not _add(response, 2, zone, extra_owner, extra):
                 break
+
+
+def _add(
+    response: message.Response,
+    section: int,
+    zone: Zone,
+    owner: Name,
+    records: Rdataset,
+    *,
+    partly: bool = False,
+) -> bool:
+    """Add an RRset as `message.Response.add` does, and its signatures if they are asked for."""
+    fits = response.add(section, owner, records, partly=partly)
+    if not fits or not response.dnssec_ok or not zone.seals:
+        return fits
+    signatures = zone.seal_at(owner).signatures.get(int(records.rdtype))
+    return signatures is None or response.add(section, owner, sealed(records.ttl, signatures))
+
+
+def _deny(response: message.Response, zone: Zone, owner: Name, *, exists: bool) -> bool:
+    """Say that there is nothing, and prove it if that is asked for; returns whether it fits."""
+    fits = _add(response, 1, zone, zone.origin, zone.negative_soa)
+    if response.dnssec_ok and zone.seals:
+        for proving, records in zone.denial(owner, exists):
+            fits = fits and _add(response, 1, zone, proving, records)
+    return fits
 
 
 def _udp_limit(query: message.Query) -> int:

@@ -201,6 +201,7 @@ class Response:
     Attributes:
         rcode: 0..4095; the upper bits go into the OPT record.
         flags: `AA`, `TC`.
+        dnssec_ok: Whether signatures are asked for (RFC 3225).
     """
 
     def __init__(self, query: Query, limit: int = UDP_MIN, cookie: bytes = b"") -> None:
@@ -212,6 +213,7 @@ class Response:
         """
         self.rcode = 0
         self.flags = 0
+        self.dnssec_ok = query.edns is not None and query.edns.dnssec_ok
         self._query = query
         self._wire = bytearray(HEADER.size) + query.question
         self._start = len(self._wire)
@@ -278,7 +280,7 @@ class Response:
         """Return the message; an OPT record answers an OPT record (RFC 6891 section 7)."""
         edns = self._query.edns
         if edns:
-            ttl = self.rcode >> 4 << 24 | (DO if edns.dnssec_ok else 0)
+            ttl = self.rcode >> 4 << 24 | (DO if self.dnssec_ok else 0)
             self._wire.append(0)
             self._wire += TYPE_CLASS_TTL_LENGTH.pack(OPT, UDP_MAX, ttl, len(self._options))
             self._wire += self._options

@@ -18,6 +18,7 @@ import typing as t
 
 from .message import DO, HEADER, OPT, TYPE_CLASS, TYPE_CLASS_TTL_LENGTH
 from .records import CLASS_IN, PTR, Zone
+from .seals import labels_of
 
 if t.TYPE_CHECKING:
     from ..keys import PublicKey
@@ -195,6 +196,9 @@ class View:
                 places = dependents.on_serial
             places.append((group.responses, key))
             return
+        if zone.seals and _wants_seals(low):
+            # What proves that a name is missing does so for no other one of the group.
+            return
         kept = self._labels_kept(zone, labels)
         if kept is not None and labels[0] not in kept:
             group.denials[low[2 : HEADER.size + 1]] = (*parts, kept)
@@ -205,6 +209,9 @@ class View:
         """Drop what may be another answer after the step of a zone."""
         zone = self._zones[origin]
         if before is None or zone is None or delta.whole or zone.addresses != before.addresses:
+            self.clear()
+            return
+        if bool(zone.seals) != bool(before.seals):
             self.clear()
             return
         dependents = self._dependents.get(origin)
@@ -222,6 +229,13 @@ class View:
             self._drop(dependents.on_instance.pop(instance.public_key, []))
         for public_key in delta.removed:
             self._drop(dependents.on_instance.pop(public_key, []))
+        for owner in delta.seals:
+            labels = (*labels_of(owner), *origin)
+            instance_key = zone.instance_of(labels) or before.instance_of(labels)
+            if instance_key is not None:
+                self._drop(dependents.on_instance.pop(instance_key, []))
+            elif owner:
+                self._drop(dependents.on_names)
 
     def clear(self) -> None:
         """Drop all answers."""
@@ -302,6 +316,11 @@ class Shelf:
 
 def _cost(key: bytes, value: bytes) -> int:
     return len(key) + len(value) + _OVERHEAD
+
+
+def _wants_seals(query: bytes) -> bool:
+    """Whether an ordinary query has an OPT record with the DO flag."""
+    return bool(query[11]) and bool(query[-4] << 8 & DO)
 
 
 def _end_of_name(query: bytes) -> int:

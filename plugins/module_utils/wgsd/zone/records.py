@@ -15,6 +15,7 @@ from ..keys import PADDED_LABEL_LENGTH, UNPADDED_LABEL_LENGTH, PublicKey
 from ..names import SERVICE, txt_strings
 from ..thirdparty import dns
 from .message import TCP_MAX, lowered
+from .seals import NSEC, Opaque, Ring, Seal, labels_of
 from .version import Content, Delta, Instance, Record, unpack
 
 if t.TYPE_CHECKING:
@@ -88,6 +89,7 @@ class Zone:
         addresses: The registry's tunnel addresses.
         negative_soa: The SOA as it goes with NXDOMAIN and NODATA (RFC 2308 section 3).
         seals: What DNSSEC adds, packed, by owner, as in `Delta`; empty if the zone is not signed.
+        ring: The names that have seals; None if the zone is not signed.
     """
 
     def __init__(
@@ -97,10 +99,12 @@ class Zone:
         maker: _Maker,
         serial: int,
         seals: t.Mapping[str, bytes],
+        ring: Ring | None,
     ) -> None:
         """Put a version together; `build` and `after` do that."""
         soa = _soa(frame.origin, serial)
         self.seals = seals
+        self.ring = ring
         self.origin = frame.origin
         self.serial = serial
         self.addresses = frozenset(frame.addresses)
@@ -110,7 +114,12 @@ class Zone:
         self._maker = maker
         # Of the records at a name the first ones are a whole answer to ANY.
         apex = {SOA: _set(SOA, APEX_TTL, [soa]), **frame.nodes[frame.apex]}
-        self._nodes = {**frame.nodes, frame.apex: apex, frame.service: maker.listing(peers)}
+        self._nodes = {**frame.nodes, frame.apex: apex}
+        listing = maker.listing(peers)
+        # Without peers it has neither records nor names below it: of such a name nothing in a
+        # signed zone proves that it is there.
+        if listing or ring is None:
+            self._nodes[frame.service] = listing
 
     def find(self, name: Name, local: str) -> Node | None:
         """Return the node of *name*, None if the name does not exist.
@@ -118,7 +127,9 @@ class Zone:
         An empty non-terminal has an empty node.
 
         Args:
-            local: The address that the query came in on, which may be the registry's endpoint.
+            local: The address that the query came in on, which may be the registry's endpoint. In a
+                signed zone that is the first tunnel address: only what is always the same can be
+                signed.
         """
         labels = lowered(name)
         node = self._nodes.get(labels)
@@ -126,7 +137,8 @@ class Zone:
             return node
         label = self._peers.padded(labels[0])
         if label:
-            return self._maker.node(label, self._peers.instances[label], local)
+            own = self._frame.own_address if self.ring else local
+            return self._maker.node(label, self._peers.instances[label], own)
         label = self._peers.friendly.get(labels[0])
         return self._maker.alias(label) if label else None
 
@@ -164,22 +176,50 @@ class Zone:
         Where the registry's own address depends on how a query comes in, this says its first tunnel
         address: a copy of the zone cannot know more.
         """
-        records = unpack(self.seals.get(owner, b""))
+        return self.unsealed_at(owner) + unpack(self.seals.get(owner, b""))
+
+    def unsealed_at(self, owner: str) -> list[Record]:
+        """Return what `records_at` does, without the seal."""
         label, _dot, rest = owner.partition(".")
         if owner == SERVICE:
-            listed = self._peers.instances
-            return [*records, *(self._frame.pointer(padded) for padded in listed)]
+            return [self._frame.pointer(padded) for padded in self._peers.instances]
         if rest != SERVICE:
             node = self._nodes.get(self._frame.absolute(owner), {})
-            return [*(_record(rrset.ttl, rd) for rrset in node.values() for rd in rrset), *records]
+            return [_record(rrset.ttl, rdata) for rrset in node.values() for rdata in rrset]
         padded = self._peers.padded(label.encode())
         if padded:
-            instance = self._peers.instances[padded]
-            return [*self._frame.instance_records(instance), *records]
+            return self._frame.instance_records(self._peers.instances[padded])
         padded = self._peers.friendly.get(label.encode())
-        if padded:
-            records.append(self._frame.alias(padded))
-        return records
+        return [self._frame.alias(padded)] if padded else []
+
+    def seal_at(self, name: Name) -> Seal:
+        """Return the seal of a name that exists; one that is not signed has an empty one."""
+        return Seal(self.seals.get(self._frame.relative(lowered(name)), b""))
+
+    def denial(self, name: Name, exists: bool) -> list[tuple[Name, Rdataset]]:
+        """Return the NSEC records of a signed zone that prove something missing, with their owners.
+
+        Args:
+            exists: Whether only a type is missing at *name* (RFC 4035 section 3.1.3.1), not all of
+                it (section 3.1.3.2).
+        """
+        labels = lowered(name)
+        missing = [labels]
+        if not exists:
+            encloser = labels[1:]
+            while encloser not in self._nodes and self.instance_of(encloser) is None:
+                encloser = encloser[1:]
+            missing.append((b"*", *encloser))
+        depth = len(self._frame.apex)
+        ring = t.cast(Ring, self.ring)
+        proving = dict.fromkeys(ring.covering(of[: len(of) - depth]) for of in missing)
+        return [
+            (
+                _below(self.origin, *labels_of(owner)),
+                sealed(NEGATIVE_TTL, Seal(self.seals[owner]).records[NSEC]),
+            )
+            for owner in proving
+        ]
 
     def labels_below(self, parent: Labels, length: int) -> t.Container[bytes] | None:
         """Return the first labels of that length of all names right below *parent*, in lower case.
@@ -203,14 +243,22 @@ class Zone:
         frame = self._frame
         if addresses != frame.addresses:
             frame = _Frame(frame.origin, addresses)
-        peers = _Peers() if delta.whole else self._peers
-        seals = {} if delta.whole else dict(self.seals)
-        for owner, seal in delta.seals.items():
-            if seal:
-                seals[owner] = seal
-            else:
-                seals.pop(owner, None)
-        return Zone(frame, peers.after(delta), self._maker, delta.serial, seals)
+        if delta.whole:
+            ring = Ring(delta.seals) if delta.seals else None
+            peers = _Peers().after(delta)
+            return Zone(frame, peers, self._maker, delta.serial, delta.seals, ring)
+        peers = self._peers.after(delta)
+        if not delta.seals:
+            return Zone(frame, peers, self._maker, delta.serial, self.seals, self.ring)
+        ring = self.ring or Ring(())
+        joined = [owner for owner, seal in delta.seals.items() if seal and owner not in self.seals]
+        left = [owner for owner, seal in delta.seals.items() if not seal and owner in self.seals]
+        if joined or left:
+            ring = ring.after(joined, left)
+        seals = {**self.seals, **delta.seals}
+        for owner in left:
+            del seals[owner]
+        return Zone(frame, peers, self._maker, delta.serial, seals, ring)
 
 
 def build(
@@ -225,13 +273,20 @@ def build(
     frame = _Frame(dns.name.from_text(origin_text), content.addresses)
     changed = tuple(content.instances.values())
     peers = _Peers().after(Delta(origin_text, serial, content.addresses, changed))
-    return Zone(frame, peers, _Maker(_below(frame.origin, *_SERVICE)), serial, seals or {})
+    maker = _Maker(_below(frame.origin, *_SERVICE))
+    return Zone(frame, peers, maker, serial, seals or {}, Ring(seals) if seals else None)
+
+
+def sealed(ttl: int, records: t.Sequence[Record]) -> Rdataset:
+    """Return records of one type from a seal, at least one, as an RRset; *ttl* is in seconds."""
+    return _set(records[0].rdtype, ttl, [t.cast("Rdata", Opaque(record)) for record in records])
 
 
 class _Frame:
     """What of a zone does not depend on its peers.
 
     Attributes:
+        own_address: What a copy of the zone says of an instance without an address, if anything.
         apex: The labels of the origin, in lower case.
         service: Those of the service name.
         nodes: By labels in lower case, without the SOA.
@@ -241,6 +296,7 @@ class _Frame:
     def __init__(self, origin: Name, addresses: tuple[str, ...]) -> None:
         self.origin = origin
         self.addresses = addresses
+        self.own_address = next(iter(addresses), None)
         service = _below(origin, *_SERVICE)
         browsing = _below(origin, b"_dns-sd", b"_udp")
         nodes: dict[Name, Node] = {
@@ -287,7 +343,7 @@ class _Frame:
         strings = txt_strings(instance.public_key, instance.allowed_ips, instance.name)
         text = b"".join(bytes([len(s)]) + s for s in map(str.encode, strings))
         records = [Record(SRV, INSTANCE_TTL, _SRV_NUMBERS.pack(0, 0, instance.port) + target)]
-        address = instance.address or next(iter(self.addresses), None)
+        address = instance.address or self.own_address
         if address:
             rdtype = AAAA if ":" in address else A
             packed = ipaddress.ip_address(address).packed
@@ -371,8 +427,12 @@ class _Maker:
         self._nodes: dict[bytes, tuple[Instance, Node]] = {}
         self._pointers: dict[bytes, Rdata] = {}
 
-    def node(self, label: bytes, instance: Instance, local: str) -> Node:
-        """Return the records of the instance with that padded label."""
+    def node(self, label: bytes, instance: Instance, local: str | None) -> Node:
+        """Return the records of the instance with that padded label.
+
+        Args:
+            local: The address of an instance without one of its own; None for none.
+        """
         made = self._nodes.get(label)
         if made is None or made[0] is not instance:
             if len(self._nodes) >= _MADE_MAX:
@@ -381,7 +441,8 @@ class _Maker:
             self._nodes[label] = made
         node = made[1]
         if instance.address is None:
-            return {SRV: node[SRV], **_address_records([local], INSTANCE_TTL), TXT: node[TXT]}
+            addresses = () if local is None else (local,)
+            return {SRV: node[SRV], **_address_records(addresses, INSTANCE_TTL), TXT: node[TXT]}
         return node
 
     def alias(self, label: bytes) -> Node:
