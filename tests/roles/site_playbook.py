@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The playbook site.yml, run on the hosts of a lab."""
+"""The playbooks, site.yml before all, run on the hosts of a lab."""
 
 from __future__ import annotations
 
@@ -47,13 +47,18 @@ class Run:
 
 
 class Site:
-    """The playbook site.yml on the hosts of one lab."""
+    """The playbooks on the hosts of one lab."""
 
     def __init__(self, lab: SystemdLab) -> None:
         self.lab = lab
 
-    def run(self, *arguments: str, collections: Path | None = None) -> Run:
-        """Run the playbook as a user does.
+    def run(
+        self,
+        *arguments: str,
+        collections: Path | None = None,
+        playbook: str = "wgsd.mesh.site",
+    ) -> Run:
+        """Run a playbook as a user does.
 
         :param collections: where the collection lies; by default this checkout is it
         """
@@ -61,7 +66,7 @@ class Site:
         if collections:
             environment["ANSIBLE_COLLECTIONS_PATH"] = str(collections)
         command = [str(Path(sys.executable).with_name("ansible-playbook"))]
-        command += ["--inventory", str(self.lab.inventory), "--diff", *arguments, "wgsd.mesh.site"]
+        command += ["--inventory", str(self.lab.inventory), "--diff", *arguments, playbook]
         result = subprocess.run(
             command,
             cwd=PROJECT,
