@@ -124,6 +124,11 @@ class Batch:
             return socket.inet_ntop(self._family, self._names[start + 4 : start + 8])
         return socket.inet_ntop(self._family, self._names[start + 8 : start + 24])
 
+    def port(self, number: int) -> int:
+        """Return the port from which a datagram came."""
+        start = number * self._name_bytes + 2
+        return int.from_bytes(self._names[start : start + 2], "big")
+
     def send(self, first: int, end: int) -> int:
         """Send the responses to the datagrams from number *first* on, up to *end* exclusively.
 

@@ -2,7 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A worker's TCP connections: queries in a row, answers in their order, and limits (RFC 7766)."""
+"""A worker's TCP connections: queries in a row, answers in their order, and limits (RFC 7766).
+
+A zone transfer is many messages. Of all transfers only one message is made between two looks at
+what has come meanwhile, and only for a client that has taken what was made before.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,7 @@ import struct
 import time
 import typing as t
 
+from ..zone.answers import Reply
 from ..zone.served import Context
 from .sockets import Listener
 from .stats import TCP_ACCEPTED, TCP_EVICTED, TCP_IDLE, TCP_OPEN
@@ -22,7 +27,8 @@ from .stats import TCP_ACCEPTED, TCP_EVICTED, TCP_IDLE, TCP_OPEN
 CONNECTIONS = 128
 #: The same, of one client.
 CONNECTIONS_OF_CLIENT = 16
-#: Seconds in which a connection must bring its next whole query (RFC 7766 section 6.2.3).
+#: Seconds in which a connection must bring its next whole query (RFC 7766 section 6.2.3), or take
+#: the next message of a zone transfer.
 IDLE = 10.0
 #: Queries of one connection answered in a row before others get their turn.
 BATCH = 32
@@ -30,15 +36,23 @@ BATCH = 32
 BACKLOG_BYTES = 1 << 16
 #: Bytes read from a connection at a time.
 STREAM_BYTES = 1 << 14
+#: Bytes of a zone transfer that the kernel takes before they are sent. It would take megabytes, and
+#: it would not be seen for long whether they arrive.
+UNSENT_BYTES = 1 << 16
+_TCP_NOTSENT_LOWAT = 25
 _LENGTH = struct.Struct("!H")
 
 #: Answers a query that came over a guarded listener, or not; None: silence.
-Respond = t.Callable[[bytes, Context, bool], "bytes | None"]
+Respond = t.Callable[[bytes, Context, bool], "Reply | None"]
 
 
 @dataclasses.dataclass(eq=False)
 class Connection:
-    """A TCP connection. Its deadline moves only when a whole query was answered."""
+    """A TCP connection. Its deadline moves only when a whole message goes out.
+
+    Attributes:
+        rest: The messages of a zone transfer that are still to come.
+    """
 
     socket: socket.socket
     context: Context
@@ -46,6 +60,7 @@ class Connection:
     deadline: float
     incoming: bytearray = dataclasses.field(default_factory=bytearray)
     outgoing: bytearray = dataclasses.field(default_factory=bytearray)
+    rest: t.Iterator[bytes] | None = None
     no_more: bool = False
 
     def next_query(self) -> int:
@@ -73,6 +88,8 @@ class Streams:
         # In the order of their deadlines, since each that moves becomes the last one.
         self._connections: dict[Connection, None] = {}
         self._by_descriptor: dict[int, Connection] = {}
+        #: Whose next message of a zone transfer is to be made, in the order of their turns.
+        self._turns: dict[Connection, None] = {}
 
     def __len__(self) -> int:
         return len(self._connections)
@@ -86,9 +103,12 @@ class Streams:
             # Another worker was faster, or the client has given up already.
             return
         accepted.setblocking(False)
-        ingress = listener.ingress_of(accepted) if listener.guarded else None
+        # Of a way that is not known nobody says that it is the tunnel.
+        ingress = (listener.ingress_of(accepted) or 0) if listener.guarded else None
         context = Context(literal(source[0]), literal(local), True, ingress)
-        self._make_room(context.source)
+        if not self._make_room(context.source):
+            accepted.close()
+            return
         connection = Connection(accepted, context, listener.guarded, self._monotonic() + IDLE)
         self._connections[connection] = None
         self._by_descriptor[accepted.fileno()] = connection
@@ -113,6 +133,31 @@ class Streams:
             self._drop(connection)
             return
         self._wait(connection)
+
+    def advance(self) -> bool:
+        """Make and send the next message of one zone transfer.
+
+        Returns:
+            Whether there are more to make at once.
+        """
+        if not self._turns:
+            return False
+        connection = next(iter(self._turns))
+        del self._turns[connection]
+        try:
+            following = next(connection.rest or iter(()), None)
+            if following is None:
+                connection.rest = None
+            else:
+                self._enqueue(connection, following)
+            self._answer(connection)
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._drop(connection)
+            return bool(self._turns)
+        self._wait(connection)
+        return bool(self._turns)
 
     def finish(self) -> None:
         """Take no more queries than have come by now. What is idle is closed, the rest soon is."""
@@ -141,21 +186,31 @@ class Streams:
         incoming, outgoing = connection.incoming, connection.outgoing
         for _turn in range(BATCH):
             end = connection.next_query()
-            if not end or len(outgoing) >= BACKLOG_BYTES:
+            if not end or len(outgoing) >= BACKLOG_BYTES or connection.rest:
                 break
             query = bytes(incoming[_LENGTH.size : end])
             del incoming[:end]
-            response = self._respond(query, connection.context, connection.guarded)
-            if response is not None:
-                outgoing += _LENGTH.pack(len(response)) + response
-            connection.deadline = self._monotonic() + IDLE
-            self._connections[connection] = self._connections.pop(connection)
+            reply = self._respond(query, connection.context, connection.guarded)
+            self._enqueue(connection, reply and reply.wire)
+            if reply and reply.rest:
+                connection.rest = reply.rest
+                connection.socket.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, UNSENT_BYTES)
         if outgoing:
             del outgoing[: connection.socket.send(outgoing)]
 
+    def _enqueue(self, connection: Connection, message: bytes | None) -> None:
+        """Have a message sent, if there is one, and give the client more time."""
+        if message is not None:
+            connection.outgoing += _LENGTH.pack(len(message)) + message
+        connection.deadline = self._monotonic() + IDLE
+        self._connections[connection] = self._connections.pop(connection)
+
     def _wait(self, connection: Connection) -> None:
         """Wait for what has to happen next to a connection."""
-        if connection.outgoing or connection.next_query():
+        if connection.rest and not connection.outgoing:
+            self._turns[connection] = None
+            self._poll.modify(connection.socket, 0)
+        elif connection.outgoing or connection.next_query():
             # Nothing more is read from a client that has not taken what it asked for.
             self._poll.modify(connection.socket, select.EPOLLOUT)
         elif connection.no_more:
@@ -163,19 +218,25 @@ class Streams:
         else:
             self._poll.modify(connection.socket, select.EPOLLIN)
 
-    def _make_room(self, source: str) -> None:
+    def _make_room(self, source: str) -> bool:
+        """Have room for one more connection, or return False.
+
+        None is closed while it gets a zone: its client would only begin anew.
+        """
         own = [one for one in self._connections if one.context.source == source]
-        if len(own) >= CONNECTIONS_OF_CLIENT:
-            victim = own[0]
-        elif len(self._connections) >= CONNECTIONS:
-            victim = next(iter(self._connections))
-        else:
-            return
+        if len(own) < CONNECTIONS_OF_CLIENT:
+            own = list(self._connections)
+            if len(own) < CONNECTIONS:
+                return True
+        victim = next((one for one in own if not one.rest), None)
         self._counts[TCP_EVICTED] += 1
-        self._drop(victim)
+        if victim:
+            self._drop(victim)
+        return victim is not None
 
     def _drop(self, connection: Connection) -> None:
         del self._connections[connection]
+        self._turns.pop(connection, None)
         del self._by_descriptor[connection.socket.fileno()]
         self._counts[TCP_OPEN] = len(self._connections)
         with contextlib.suppress(OSError):

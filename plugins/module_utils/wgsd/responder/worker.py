@@ -14,9 +14,10 @@ import socket
 import time
 import typing as t
 
-from ..config import ResponderSettings
+from ..config import DNS_PORT, ResponderSettings
 from ..thirdparty import dns
 from ..zone.answers import NOTAUTH, Authority, Reply
+from ..zone.history import History
 from ..zone.message import HEADER, TYPE_CLASS, after_name, lowered, truncated
 from ..zone.prepared import Shelf, View
 from ..zone.records import CLASS_IN, RECORD_TYPES, build
@@ -24,6 +25,7 @@ from ..zone.served import LOOPBACK, Context
 from ..zone.version import Chain, Content, Delta
 from . import frames, stats
 from .batches import BATCH, SLOT, Batch
+from .followers import Follower, encode
 from .limits import Limiter, Verdict
 from .sockets import Listener
 from .streams import Streams, literal
@@ -38,12 +40,11 @@ PUBLISH_PERIOD = 0.25
 FINISH = 2.0
 #: Clients of which it is kept how they are to be treated.
 CLIENTS = 4096
+#: Seconds in which it is told once that someone follows a zone.
+TELL_PERIOD = 5.0
 _TC = 0x02
 #: How an OPT record starts: with the root and its type.
 _OPT_START = b"\0\0\x29"
-
-if t.TYPE_CHECKING:
-    pass
 
 Handler = t.Callable[[], None]
 
@@ -92,8 +93,11 @@ class Worker:
             lambda local: {lowered(origin) for origin in self._authority.open_zones(local)},
             functools.partial(stats.slot, fast=True),
         )
+        self._told: dict[Follower, float] = {}
+        self._histories: dict[str, History] = {}
         for chain in chains:
-            self._step(chain.newest.whole())
+            self._histories[chain.newest.zone] = History.of(chain)
+            self._serve(chain.newest.whole())
         self._poll = select.epoll()
         self._streams = Streams(self._poll, self._respond_to_stream, self._counts, monotonic)
         self._handlers: dict[int, Handler] = {}
@@ -117,7 +121,10 @@ class Worker:
                     self._streams.progress(descriptor, mask)
                 else:
                     handler()
+            hurry = self._streams.advance()
             patience = self._tidy(bool(events))
+            if hurry:
+                patience = 0.0
         self._finish()
         self._recorder.publish()
         self._poll.close()
@@ -147,7 +154,8 @@ class Worker:
         self._streams.finish()
         end = self._monotonic() + FINISH
         while self._streams and (left := end - self._monotonic()) > 0:
-            for descriptor, mask in self._poll.poll(left):
+            hurry = self._streams.advance()
+            for descriptor, mask in self._poll.poll(0.0 if hurry else left):
                 self._streams.progress(descriptor, mask)
 
     def _take_deltas(self) -> None:
@@ -165,6 +173,11 @@ class Worker:
         self._running = False
 
     def _step(self, delta: Delta) -> None:
+        before = self._shelf.zones[lowered(dns.name.from_text(delta.zone))]
+        self._histories[delta.zone].step(before, delta)
+        self._serve(delta)
+
+    def _serve(self, delta: Delta) -> None:
         origin = dns.name.from_text(delta.zone)
         before = self._shelf.zones[lowered(origin)]
         if delta.addresses is None:
@@ -174,7 +187,10 @@ class Worker:
             zone = build(delta.zone, delta.serial, Content(delta.addresses, instances), delta.seals)
         else:
             zone = before.after(delta)
-        self._authority.serve(origin, zone)
+        history = self._histories[delta.zone]
+        self._authority.serve(
+            origin, zone, functools.partial(history.difference, zone) if zone else None
+        )
         self._shelf.step(lowered(origin), zone, delta)
         self._clients.clear()
 
@@ -192,7 +208,10 @@ class Worker:
         area, sizes, receive, send = batch.area, batch.sizes, batch.receive, batch.send
 
         def answer(query: bytes, number: int) -> bytes | None:
-            reply = self._answer(query, Context(batch.source(number), local), view)
+            context = Context(batch.source(number), local)
+            reply = self._answer(query, context, view)
+            if reply and reply.transferred:
+                self._tell(reply, context, batch.port(number))
             return reply and reply.wire
 
         def drain() -> None:
@@ -245,16 +264,44 @@ class Worker:
                 context = Context(literal(source[0]), local, False, ingress)
                 view, inside = self._client(context)
                 reply = self._answer(query, context, view)
+                if reply and reply.transferred and (inside or reply.proven):
+                    self._tell(reply, context, source[1])
                 response = reply and self._limited(reply, inside, context.source)
                 if response and not listener.send(response, source, ancillary):
                     self._counts[stats.UDP_SEND_FAILED] += 1
 
         return drain
 
-    def _respond_to_stream(self, query: bytes, context: Context, guarded: bool) -> bytes | None:
+    def _respond_to_stream(self, query: bytes, context: Context, guarded: bool) -> Reply | None:
         view = self._client(context)[0] if guarded else self._shelf.view(context.local, tcp=True)
         reply = self._answer(query, context, view)
-        return reply and reply.wire
+        if reply and reply.transferred:
+            # Where a server has asked from, it does not listen.
+            self._tell(reply, context, DNS_PORT)
+        return reply and reply._replace(rest=reply.rest and self._rest(reply.rest, query))
+
+    def _rest(self, messages: t.Iterator[bytes], query: bytes) -> t.Iterator[bytes]:
+        """Return the messages, up to a defect of ours, which is no more than a lost connection."""
+        try:
+            yield from messages
+        except Exception:
+            self._stumble(query)
+            raise ConnectionAbortedError from None
+
+    def _tell(self, reply: Reply, context: Context, port: int) -> None:
+        """Say who follows a zone from now on; if that cannot be said now, the next time."""
+        if self._tell_follower is None or reply.transferred is None:
+            return
+        zone, key = reply.transferred
+        follower = Follower(zone, context.source, port, context.local, key)
+        now = self._monotonic()
+        if now - self._told.get(follower, now - TELL_PERIOD) < TELL_PERIOD:
+            return
+        if len(self._told) >= CLIENTS:
+            self._told.clear()
+        with contextlib.suppress(OSError):
+            self._tell_follower.send(encode(follower), socket.MSG_DONTWAIT)
+            self._told[follower] = now
 
     def _client(self, context: Context) -> tuple[View | None, bool]:
         """Return the answers that lie ready for a client, and whether it is inside the tunnel."""
@@ -303,9 +350,7 @@ class Worker:
                     self._shelf.learn(view, query, reply.wire)
         except Exception:
             # One query that finds a defect of ours must not end the service for all others.
-            if not self._stumbled:
-                log.exception("cannot answer the query %s; more of the kind are not told", query)
-            self._stumbled = True
+            self._stumble(query)
             reply, slot = None, stats.SILENT
         counts[slot] += 1
         if reply and reply.wire[2] & _TC:
@@ -313,6 +358,11 @@ class Worker:
         if reply and reply.wire[3] & 0xF == NOTAUTH:
             counts[stats.TSIG_FAILED] += 1
         return reply
+
+    def _stumble(self, query: bytes) -> None:
+        if not self._stumbled:
+            log.exception("cannot answer the query %s; more of the kind are not told", query)
+        self._stumbled = True
 
 
 def load_record_types() -> None:
