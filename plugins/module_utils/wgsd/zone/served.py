@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import typing as t
 
-from ..config import TUNNEL_ONLY, Access, ZoneSettings
+from ..config import TUNNEL_ONLY, Access, CatalogSettings, ZoneSettings
 from .records import Zone
 from .transfer import DifferenceFrom, Transfers
 
@@ -94,17 +94,18 @@ class Served:
     def lets_in(self, context: Context, key: str | None = None) -> bool:
         """Whether a query that came so, and is signed with *key*, may be answered."""
         return (
-            (self._queries.tunnel and self._in_tunnel(context))
+            (self._queries.tunnel and self.comes_by_tunnel(context))
             or self._queries.names(context, key)
             or self._transfers.names(context, key)
         )
 
     def lets_transfer(self, context: Context, key: str | None) -> bool:
         """The same for a zone transfer."""
-        by_tunnel = self._transfers.tunnel and self._in_tunnel(context)
+        by_tunnel = self._transfers.tunnel and self.comes_by_tunnel(context)
         return self._transfers.names(context, key) or (by_tunnel and self.lets_in(context, key))
 
-    def _in_tunnel(self, context: Context) -> bool:
+    def comes_by_tunnel(self, context: Context) -> bool:
+        """Whether a message came out of the zone's device, to one of its addresses."""
         if self.zone is None or context.local not in self.zone.addresses:
             return False
         if context.ingress in (None, LOOPBACK):
@@ -113,3 +114,25 @@ class Served:
             return context.ingress == self._interface_index(self._device)
         except OSError:
             return False
+
+
+class ServedCatalog(Served):
+    """The catalog zone and its gate: who may transfer it may ask it, and nobody else.
+
+    It has no device. Whoever comes by the tunnel of one of its members comes by its own.
+    """
+
+    def __init__(
+        self,
+        settings: CatalogSettings,
+        members: t.Collection[Served],
+        interface_index: InterfaceIndex,
+    ) -> None:
+        access = settings.allow_transfer
+        as_zone = ZoneSettings(settings.zone, "", allow_query=access, allow_transfer=access)
+        super().__init__(as_zone, interface_index)
+        self._members = members
+
+    def comes_by_tunnel(self, context: Context) -> bool:
+        """See `Served.comes_by_tunnel`."""
+        return any(member.comes_by_tunnel(context) for member in self._members)
