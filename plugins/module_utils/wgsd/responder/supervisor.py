@@ -27,6 +27,7 @@ from .crew import Crew, Member
 from .handover import Handover
 from .listening import Listening
 from .lookout import Lookout
+from .membership import catalog_of
 from .notification import Notification
 from .publishing import Publishing
 from .reload import Check, command_line
@@ -86,9 +87,14 @@ class Supervisor:
         children.set_name("responder")
         self._selector = selectors.DefaultSelector()
         workers = self._take_over()
+        serials = {zone: c.newest.serial for zone, c in self._chains.items() if c.newest.content}
+        # While this program runs, its zones are the same ones.
+        self._catalog = catalog_of(self._settings, time.time())
+        if self._settings.catalog and self._catalog:
+            serials[self._settings.catalog.zone] = self._catalog.serial
         self._notification = Notification(
             self._settings,
-            {zone: c.newest.serial for zone, c in self._chains.items() if c.newest.content},
+            serials,
             self._board.notifier,
             self._selector,
             _yield_to_others,
@@ -221,6 +227,7 @@ class Supervisor:
                 recorder,
                 self._cookie_secret,
                 tell_follower=self._notification.told,
+                catalog=self._catalog,
             ).run()
 
         return serve

@@ -17,6 +17,7 @@ import typing as t
 from ..config import DNS_PORT, ResponderSettings
 from ..thirdparty import dns
 from ..zone.answers import NOTAUTH, Authority, Reply
+from ..zone.catalog import Catalog
 from ..zone.history import History
 from ..zone.message import HEADER, TYPE_CLASS, after_name, lowered, truncated
 from ..zone.prepared import Shelf, View
@@ -61,6 +62,7 @@ class Worker:
         recorder: stats.Recorder,
         cookie_secret: bytes,
         tell_follower: socket.socket | None = None,
+        catalog: Catalog | None = None,
         monotonic: t.Callable[[], float] = time.monotonic,
     ) -> None:
         """Make a worker.
@@ -72,6 +74,7 @@ class Worker:
             recorder: What to count with.
             cookie_secret: 16 bytes that all workers share.
             tell_follower: Where to say who follows a zone, as `followers.Follower.decode` reads it.
+            catalog: To serve as well, if the settings have one.
             monotonic: Seconds.
         """
         self._control = control
@@ -93,6 +96,8 @@ class Worker:
             lambda local: {lowered(origin) for origin in self._authority.open_zones(local)},
             functools.partial(stats.slot, fast=True),
         )
+        if catalog:
+            self._authority.serve_catalog(catalog)
         self._told: dict[Follower, float] = {}
         self._histories: dict[str, History] = {}
         for chain in chains:
