@@ -215,7 +215,7 @@ class KeyStore:
 
     def _sign_with(self, tag: int) -> t.Callable[[bytes], bytes]:
         path = self._pem(tag)
-        primitives = _primitives()
+        primitives = cryptography.hazmat.primitives
         try:
             private = primitives.serialization.load_pem_private_key(path.read_bytes(), None)
         except OSError as exc:
@@ -235,7 +235,7 @@ class KeyStore:
 
     def _make(self, role: Role, taken: t.Collection[int]) -> Key:
         """Make a key and write its private part."""
-        primitives = _primitives()
+        primitives = cryptography.hazmat.primitives
         while True:
             private = primitives.asymmetric.ec.generate_private_key(
                 primitives.asymmetric.ec.SECP256R1()
@@ -297,12 +297,8 @@ def check(settings: ResponderSettings) -> None:
         DependencyError: a library is missing.
     """
     if any(zone.dnssec for zone in settings.zones):
-        _primitives()
-
-
-def _primitives() -> t.Any:
-    """Return what there is of cryptography, which is loaded at the first call."""
-    return cryptography.hazmat.primitives
+        # It is loaded at its first use.
+        cryptography.hazmat.primitives.hashes.SHA256()
 
 
 def _until(key: Key) -> float | None:
