@@ -63,7 +63,7 @@ class Journal:
         """Return what was kept last; None if there is nothing that could be relied on."""
         # Where nothing can be written, what is there may be of a run long before the last.
         if not os.access(self._path.parent, os.W_OK):
-            self._complain(f"{self._path.parent} cannot be written")
+            self._complain(f"{self._path.parent} is read-only, not ours, or not there")
             return None
         try:
             return parse(self._path.read_bytes(), self._zone)
