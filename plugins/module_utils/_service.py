@@ -23,6 +23,7 @@ from ansible.module_utils.basic import AnsibleModule
 from . import _units, _zipapp
 from ._files import FileState, read_file, remove_file, write_file
 from ._module import command_runner
+from ._reload import reload, running_since
 from ._systemd import Systemd, UnitState
 from .wgsd.errors import DependencyError, UsageError, WgsdError
 
@@ -43,7 +44,7 @@ print(*(name for name in sys.argv[1:] if importlib.util.find_spec(name) is None)
 """
 #: Seconds after which a daemon that could not keep up has failed.
 SETTLE = 1.0
-#: Seconds between two looks at a daemon that is reloading.
+#: Seconds between two looks at a daemon that is coming up.
 PAUSE = 0.1
 DAEMONS = ("responder", "client")
 #: A secret in a configuration as `dump` writes it, and as anybody may have.
@@ -183,7 +184,7 @@ class _Host:
                 self._systemd.daemon_reload()
             for verb in verbs:
                 if verb == "reload":
-                    self._reload(unit)
+                    reload(self._systemd, service.unit, service.report, service.timeout)
                 else:
                     self._systemd.do(verb, service.unit)
             if started:
@@ -287,7 +288,7 @@ class _Host:
         up = unit.since + 1.0
         if not unit.is_up or service.unit_path in due or _is_newer(service.unit_path, up):
             return "restart"
-        reported = self._reported(unit)
+        reported = running_since(unit, service.report)
         since = up if reported is None else reported
         if not any(p in due or _is_newer(p, since) for p in (ENGINE, service.config_path)):
             return None
@@ -295,16 +296,6 @@ class _Host:
         # has not come to the end of a reload does not begin another.
         can_reload = unit.can_reload and unit.is_active and reported is not None
         return "reload" if can_reload else "restart"
-
-    def _reported(self, unit: UnitState) -> float | None:
-        """Return since when the daemon runs on what it has read; None if it does not say so."""
-        if self._service.report is None:
-            return None
-        try:
-            report = json.loads(self._service.report.read_bytes())
-            return float(report["started"]) if report["pid"] == unit.main_pid else None
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
 
     def _unit(self) -> UnitState:
         try:
@@ -338,33 +329,6 @@ class _Host:
                 f"{(errors or output).strip()}",
                 f"make it: useradd --system --user-group --no-create-home {_units.USER}",
             )
-
-    def _reload(self, before: UnitState) -> None:
-        """Reload the daemon, and wait until it says that it runs on what it has read since.
-
-        Raises:
-            WgsdError: it does not, and goes on as before, or it ended.
-        """
-        unit, timeout = self._service.unit, self._service.timeout
-        begun, deadline = time.time(), time.monotonic() + timeout
-        self._systemd.reload(unit, timeout)
-        while True:
-            now = self._systemd.unit(unit)
-            if not now.is_up or now.main_pid != before.main_pid:
-                problem = f"{unit} did not survive its reload (it is {now.active})"
-                break
-            reported = self._reported(now)
-            # It settles when the new workers answer.
-            if now.is_active and reported is not None and reported >= begun:
-                return
-            if time.monotonic() >= deadline:
-                problem = f"{unit} has not reloaded within {timeout:g} s: what ran before goes on"
-                break
-            time.sleep(PAUSE)
-        raise WgsdError(
-            f"{problem}\nThe last lines of its journal:\n{self._systemd.journal(unit)}\n",
-            f"mend what it says there, or see 'journalctl -u {unit}'",
-        )
 
     def _see_it_work(self, *, restarted: bool) -> None:
         unit = self._service.unit
