@@ -164,6 +164,8 @@ def render_responder(report: dict[str, t.Any], now: float) -> str:
             _zone_rows(report),
         ),
         _queries_line(report),
+        "notify: {followers} followers, {sent} messages sent, {acknowledged} acknowledged,"
+        " {failed} followers failed".format(**report["notify"]),
         f"workers: {report['workers']} of {report['workers_wanted']};"
         f" restarts: {report['worker_restarts']} of workers,"
         f" {report['watcher_restarts']} of the watcher; reloads: {report['reloads']}",

@@ -107,7 +107,7 @@ def test_the_responder_comes_first_then_the_peers_by_name(registry, capsys):
     assert cli.main(["status"]) == 0
     out, err = capsys.readouterr()
     first, second = out.split("\n\n")
-    head, columns, zone, queries, processes = first.splitlines()
+    head, columns, zone, queries, notify, processes = first.splitlines()
     assert head.startswith("responder ")
     assert head.endswith("serving for 2 h 5 m on 10.0.0.254:53")
     assert columns.split("  ")[0] == "ZONE"
@@ -118,6 +118,7 @@ def test_the_responder_comes_first_then_the_peers_by_name(registry, capsys):
         "queries: 12 a second, 107 answered (100 of them fast), 7 refused, 3 truncated,"
         " 0 rate-limited, 0 ignored, 0 lost in the kernel"
     )
+    assert notify == ("notify: 0 followers, 0 messages sent, 0 acknowledged, 0 followers failed")
     assert processes == "workers: 2 of 2; restarts: 0 of workers, 0 of the watcher; reloads: 0"
     _device, header, alice, bob = second.splitlines()
     assert header.split()[:3] == ["NAME", "PEER", "STATE"]

@@ -22,7 +22,7 @@ import pytest
 from wgsd import __version__, thirdparty
 from wgsd.errors import DependencyError
 from wgsd.responder import exporter, privileges, stats
-from wgsd.responder.stats import Board, Main, Reading, ZoneFigure, slot
+from wgsd.responder.stats import Board, Main, Notifying, Reading, ZoneFigure, slot
 
 pytestmark = pytest.mark.unit
 
@@ -123,6 +123,16 @@ def test_queries_are_counted_by_type_rcode_and_path_over_all_workers(bed):
     assert metrics["wgsd_queries_total", "fast", "NXDOMAIN", "SRV"] == 70
     assert metrics["wgsd_queries_total", "slow", "REFUSED", "SRV"] == 700
     assert sum(v for key, v in metrics.items() if key[0] == "wgsd_queries_total") == 777
+
+
+def test_it_tells_how_followers_are_notified(bed):
+    for number, figure in enumerate(Notifying, 1):
+        bed.board.notifier.add(figure, number)
+    metrics = bed.metrics()
+    assert metrics[("wgsd_followers",)] == 1
+    assert metrics[("wgsd_notify_sent_total",)] == 2
+    assert metrics[("wgsd_notify_acknowledged_total",)] == 3
+    assert metrics[("wgsd_notify_failed_total",)] == 4
 
 
 def test_what_else_workers_count_is_told(bed):

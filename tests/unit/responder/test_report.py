@@ -16,7 +16,7 @@ from wgsd import __version__
 from wgsd.config import ResponderSettings, ZoneSettings
 from wgsd.model import Endpoint
 from wgsd.responder import report, stats
-from wgsd.responder.stats import Board, Main, Reading, ZoneFigure, slot
+from wgsd.responder.stats import Board, Main, Notifying, Reading, ZoneFigure, slot
 
 pytestmark = pytest.mark.unit
 
@@ -94,6 +94,12 @@ def test_it_tells_of_the_processes_and_their_troubles(board):
     assert (told["workers"], told["workers_wanted"], told["worker_restarts"]) == (1, 2, 2)
     assert (told["watcher_restarts"], told["reloads"], told["socket_drops"]) == (3, 4, 5)
     assert told["trouble"] == ["wg1: no such device"]
+
+
+def test_it_tells_how_followers_are_notified(board):
+    for number, figure in enumerate(Notifying, 1):
+        board.notifier.add(figure, number)
+    assert make(board)["notify"] == {"followers": 1, "sent": 2, "acknowledged": 3, "failed": 4}
 
 
 def test_queries_are_summed_up_by_each_of_their_properties(board):

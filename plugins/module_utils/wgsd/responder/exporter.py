@@ -17,7 +17,7 @@ from .. import __version__
 from ..errors import DependencyError
 from ..thirdparty import prometheus_client
 from . import stats
-from .stats import Board, Main, Reading, ZoneFigure
+from .stats import Board, Main, Notifying, Reading, ZoneFigure
 
 #: Where the metrics are.
 PATH = "/metrics"
@@ -195,6 +195,7 @@ class _Collector:
         yield _gauge("build_info", "The engine that runs.", [((__version__,), 1)], "version")
         yield from self._of_supervisor()
         yield from self._of_workers()
+        yield from self._of_notifier()
         yield from self._of_zones()
         yield from self._of_devices()
 
@@ -242,6 +243,16 @@ class _Collector:
             "reason",
         )
         yield _gauge("tcp_connections", "TCP connections that are open.", counts[stats.TCP_OPEN])
+
+    def _of_notifier(self) -> t.Iterator[prometheus_client.Metric]:
+        get = self._board.notifier.get
+        yield _gauge("followers", "Who is notified, once for each zone.", get(Notifying.FOLLOWERS))
+        for name, text, figure in (
+            ("sent", "NOTIFY messages sent, repeated ones included.", Notifying.SENT),
+            ("acknowledged", "NOTIFY messages acknowledged.", Notifying.ACKNOWLEDGED),
+            ("failed", "Followers that refused or never acknowledged.", Notifying.FAILED),
+        ):
+            yield _counter(f"notify_{name}", text, get(figure))
 
     def _of_zones(self) -> t.Iterator[prometheus_client.Metric]:
         for name, text, figure in (

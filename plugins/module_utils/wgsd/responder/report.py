@@ -18,7 +18,7 @@ from ..config import ResponderSettings
 from ..errors import ServerError
 from ..model import Endpoint
 from . import stats
-from .stats import Board, Main, Reading, ZoneFigure
+from .stats import Board, Main, Notifying, Reading, ZoneFigure
 
 log = logging.getLogger(__name__)
 
@@ -93,6 +93,7 @@ def snapshot(
             "evicted": counts[stats.TCP_EVICTED],
             "idle": counts[stats.TCP_IDLE],
         },
+        "notify": {figure.name.lower(): board.notifier.get(figure) for figure in Notifying},
         "tsig_failed": counts[stats.TSIG_FAILED],
         "udp_send_failed": counts[stats.UDP_SEND_FAILED],
         "socket_drops": main.get(Main.SOCKET_DROPS),
