@@ -280,13 +280,9 @@ class Watcher:
         return serial.first_of_run(self._wall(), last)
 
     def _make(self, delta: Delta) -> Delta:
-        signer = self._signers.get(delta.zone)
+        chain, signer = self._chains[delta.zone], self._signers.get(delta.zone)
         if signer is not None:
-            delta = signer.seal(self._chains[delta.zone].newest, delta)
-        return self._keep(delta)
-
-    def _keep(self, delta: Delta) -> Delta:
-        chain = self._chains[delta.zone]
+            delta = signer.seal(chain.newest, delta)
         chain.step(delta)
         self._journals[delta.zone].keep(chain, delta)
         self._numbered.add(delta.zone)
