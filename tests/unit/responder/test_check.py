@@ -14,7 +14,16 @@ import typing as t
 import pytest
 
 from wgsd import responder
-from wgsd.config import Access, ResponderSettings, ZoneSettings
+from wgsd.config import (
+    Access,
+    CatalogSettings,
+    DnssecSettings,
+    PublishTarget,
+    Remote,
+    ResponderSettings,
+    SelfSettings,
+    ZoneSettings,
+)
 from wgsd.errors import NoDeviceError
 from wgsd.model import Endpoint
 
@@ -57,6 +66,8 @@ def warnings(
         ((Endpoint("10.0.0.254", 53),), {}),
         ((Endpoint("0.0.0.0", 53),), {}),
         ((Endpoint("192.0.2.1", 53),), {"allow_query": Access(("10.0.0.0/24",))}),
+        ((Endpoint("192.0.2.1", 53),), {"allow_transfer": Access(keys=("a.",))}),
+        ((Endpoint("192.0.2.1", 53),), {"allow_transfer": Access(("198.51.100.7/32",))}),
     ],
 )
 def test_a_zone_that_can_be_asked_is_fine(
@@ -102,3 +113,75 @@ def test_metrics_that_others_can_read_are_told(tmp_path: pathlib.Path) -> None:
     settings = ResponderSettings(zones, metrics=Endpoint("192.0.2.1", 9586), state_dir=tmp_path)
     (warning,) = responder.check(settings)
     assert "192.0.2.1:9586 is neither loopback nor a tunnel address" in warning
+
+
+@pytest.mark.parametrize(
+    ("fields", "what"),
+    [
+        ({"dnssec": DnssecSettings(7 * 86400)}, "what is signed"),
+        ({"allow_transfer": Access(("198.51.100.0/24",))}, "a copy elsewhere"),
+        ({"publish": (PublishTarget(Remote(Endpoint("198.51.100.9", 53)), "a.b."),)}, "a copy"),
+    ],
+)
+def test_a_copy_that_cannot_say_where_the_registry_is_is_told(
+    fields: dict[str, t.Any], what: str, tmp_path: pathlib.Path
+) -> None:
+    (warning,) = warnings(tmp_path, own=SelfSettings(), **fields)
+    assert what in warning
+    assert "set self.endpoint" in warning
+    fixed = SelfSettings(Endpoint("203.0.113.4", 51820))
+    assert warnings(tmp_path, own=fixed, **fields) == []
+
+
+def test_clients_in_the_tunnel_may_have_a_copy_that_says_its_address(
+    tmp_path: pathlib.Path,
+) -> None:
+    assert warnings(tmp_path, own=SelfSettings()) == []
+
+
+OUTSIDE, INSIDE = Endpoint("198.51.100.7", 53), Endpoint("10.0.0.7", 53)
+ELSEWHERE = Endpoint("0.0.0.0", 53)
+
+
+@pytest.mark.parametrize(
+    ("remote", "allowed"),
+    [
+        (Remote(OUTSIDE), Access(("198.51.100.0/24",))),
+        (Remote(OUTSIDE, "a."), Access(keys=("a.",))),
+        (Remote(INSIDE), Access(tunnel=True)),
+    ],
+)
+def test_a_secondary_that_may_transfer_what_it_is_notified_of_is_fine(
+    remote: Remote, allowed: Access, tmp_path: pathlib.Path
+) -> None:
+    assert warnings(tmp_path, ELSEWHERE, allow_transfer=allowed, notify=(remote,)) == []
+
+
+@pytest.mark.parametrize(
+    ("remote", "allowed"),
+    [
+        (Remote(OUTSIDE), Access(("192.0.2.0/24",))),
+        (Remote(OUTSIDE, "b."), Access(keys=("a.",))),
+        (Remote(OUTSIDE), Access(tunnel=True)),
+        (Remote(INSIDE), Access(keys=("a.",))),
+    ],
+)
+def test_a_secondary_that_is_notified_in_vain_is_told(
+    remote: Remote, allowed: Access, tmp_path: pathlib.Path
+) -> None:
+    (warning,) = warnings(tmp_path, ELSEWHERE, allow_transfer=allowed, notify=(remote,))
+    assert f"{remote.endpoint} is notified of changes, but may not transfer them" in warning
+
+
+def test_a_secondary_that_cannot_reach_us_is_told(tmp_path: pathlib.Path) -> None:
+    allowed = Access(("198.51.100.0/24",))
+    (warning,) = warnings(tmp_path, allow_transfer=allowed, notify=(Remote(OUTSIDE),))
+    assert "add an address that it can reach to listen" in warning
+
+
+def test_the_same_goes_for_the_catalog(tmp_path: pathlib.Path) -> None:
+    zones = (ZoneSettings("example.com.", "wg0"),)
+    catalog = CatalogSettings("catalog.", notify=(Remote(OUTSIDE),))
+    settings = ResponderSettings(zones, catalog=catalog, state_dir=tmp_path)
+    (warning,) = responder.check(settings)
+    assert warning.startswith("zone catalog.: 198.51.100.7:53 is notified")

@@ -6,17 +6,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import ipaddress
 import typing as t
 
-from ..config import ResponderSettings, ZoneSettings
+from ..config import Access, Remote, ResponderSettings, ZoneSettings
 from ..device import open_device
 from ..device.link import addresses
 from ..errors import DeviceError
 from ..model import Endpoint
 from ..thirdparty import dns
-from ..zone.version import tunnel_addresses
+from ..zone.version import Interface, tunnel_addresses
 from . import exporter, privileges
 from .supervisor import Supervisor
 
@@ -57,6 +56,11 @@ def check(settings: ResponderSettings) -> list[str]:
                 " without EDNS"
             )
         warnings += _device_warnings(settings, zone)
+        warnings += _copy_warnings(zone)
+        warnings += _notify_warnings(settings, zone.zone, zone.allow_transfer, zone.notify)
+    if settings.catalog:
+        catalog = settings.catalog
+        warnings += _notify_warnings(settings, catalog.zone, catalog.allow_transfer, catalog.notify)
     # One that is not there yet is made by the unit's StateDirectory.
     if settings.state_dir.exists() and not settings.state_dir.is_dir():
         warnings.append(
@@ -70,8 +74,7 @@ def _metrics_warnings(settings: ResponderSettings, metrics: Endpoint) -> t.Itera
     inside = {zone.device for zone in settings.zones}
     known: set[str] = set()
     for device in inside:
-        with contextlib.suppress(DeviceError):
-            known.update(tunnel_addresses(addresses(device)))
+        known.update(tunnel_addresses(_interfaces(device)))
     if not ipaddress.ip_address(metrics.address).is_loopback and metrics.address not in known:
         yield (
             f"metrics {metrics} is neither loopback nor a tunnel address: everyone who reaches it"
@@ -88,10 +91,56 @@ def _device_warnings(settings: ResponderSettings, zone: ZoneSettings) -> t.Itera
         return
     if not reachable and not (settings.listen and zone.allow_query is not None):
         yield f"zone {zone.zone}: {zone.device} has no address yet on which it could be asked"
+    by_name = zone.allow_transfer.networks or zone.allow_transfer.keys
     for endpoint in settings.listen:
         on_all = ipaddress.ip_address(endpoint.address).is_unspecified
-        if zone.allow_query is None and not on_all and endpoint.address not in reachable:
+        lets_in = on_all or by_name or zone.allow_query is not None
+        if not lets_in and endpoint.address not in reachable:
             yield (
                 f"zone {zone.zone}: {endpoint} is not a tunnel address of {zone.device}, so"
                 " queries there are refused; say in allow_query who may ask"
             )
+
+
+def _copy_warnings(zone: ZoneSettings) -> t.Iterator[str]:
+    """A copy of a zone cannot say the address that a query came in on."""
+    by_name = zone.allow_transfer.networks or zone.allow_transfer.keys
+    copied = by_name or zone.notify or zone.publish
+    if zone.own and zone.own.endpoint is None and (copied or zone.dnssec):
+        yield (
+            f"zone {zone.zone}: 'self' has no endpoint, so"
+            f" {'what is signed' if zone.dnssec else 'a copy elsewhere'} says the first tunnel"
+            " address for the registry; set self.endpoint to its public one"
+        )
+
+
+def _notify_warnings(
+    settings: ResponderSettings, zone: str, allowed: Access, notified: t.Iterable[Remote]
+) -> t.Iterator[str]:
+    """A secondary that is notified must be able to do something about it."""
+    inside = [
+        interface.network
+        for device in dict.fromkeys(one.device for one in settings.zones)
+        for interface in _interfaces(device)
+    ]
+    for remote in notified:
+        address = ipaddress.ip_address(remote.endpoint.address)
+        in_tunnel = any(address in network for network in inside)
+        by_network = any(address in ipaddress.ip_network(one) for one in allowed.networks)
+        if not (by_network or remote.key in allowed.keys or (in_tunnel and allowed.tunnel)):
+            yield (
+                f"zone {zone}: {remote.endpoint} is notified of changes, but may not transfer them;"
+                " add its network or its key to allow_transfer"
+            )
+        elif not in_tunnel and inside and not settings.listen:
+            yield (
+                f"zone {zone}: {remote.endpoint} is outside the tunnel, where nothing is listened"
+                " on; add an address that it can reach to listen"
+            )
+
+
+def _interfaces(device: str) -> t.Iterable[Interface]:
+    try:
+        return addresses(device)
+    except DeviceError:
+        return ()
