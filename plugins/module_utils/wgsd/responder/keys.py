@@ -17,6 +17,7 @@ import dataclasses
 import enum
 import json
 import logging
+import math
 import os
 import pathlib
 import tempfile
@@ -85,20 +86,27 @@ class KeyStore:
     """
 
     def __init__(
-        self, state_dir: pathlib.Path, zone: str, wall: t.Callable[[], float] = time.time
+        self,
+        state_dir: pathlib.Path,
+        zone: str,
+        *,
+        dry: bool = False,
+        wall: t.Callable[[], float] = time.time,
     ) -> None:
         """Make a store; nothing is read or written yet.
 
         Args:
             zone: As `wgsd.names.check_zone` returns it.
+            dry: Whether nothing is to be written at all.
             wall: Seconds since the epoch.
         """
         self._folder = state_dir / FOLDER
         self._zone = zone
+        self._dry = dry
         self._wall = wall
         self._index = self._folder / f"{zone}json"
 
-    def keys(self) -> list[Key]:
+    def read(self) -> list[Key]:
         """Return the keys, the active one first; none if none was made yet.
 
         Raises:
@@ -121,13 +129,13 @@ class KeyStore:
         return keys
 
     def have(self) -> list[Key]:
-        """Return the keys as `keys` does, and make the first one if there is none.
+        """Return the keys as `read` does, after making the first one if there is none.
 
         Raises:
-            UsageError: as `keys`, or nothing can be written.
+            UsageError: as `read`, or nothing can be written.
         """
-        keys = self.keys()
-        if keys:
+        keys = self.read()
+        if keys or self._dry:
             return keys
         with self._writing():
             first = self._make(Role.ACTIVE, ())
@@ -135,27 +143,51 @@ class KeyStore:
             # Another process may be just as far.
             with _temporary(self._index, text) as path, contextlib.suppress(FileExistsError):
                 os.link(path, self._index)
-            keys = self.keys()
+            keys = self.read()
             if first not in keys:
                 self._pem(first.tag).unlink()
         return keys
 
-    def announce(self) -> bool:
-        """Have a successor, or the key before still in the zone; return whether one was made.
+    @property
+    def changed_at(self) -> float:
+        """When the keys last changed, in seconds since the epoch; 0 if there are none.
+
+        Raises:
+            UsageError: that cannot be seen.
+        """
+        try:
+            return self._index.stat().st_mtime
+        except FileNotFoundError:
+            return 0.0
+        except OSError as exc:
+            raise UsageError(f"{self._index}: {exc.strerror}", "run as root") from None
+
+    def announce(self, *, anew: bool = False) -> bool:
+        """Have a successor; return whether anything was written for that.
+
+        Args:
+            anew: The responder has not read the successor yet that there may be.
 
         Raises:
             UsageError: as `have`; the key before has not left the zone yet.
         """
         keys = self.have()
-        if any(key.role is Role.SUCCESSOR for key in keys):
-            return False
+        known = [key for key in keys if key.role is not Role.SUCCESSOR]
+        if len(known) < len(keys):
+            now = int(self._wall())
+            waiting = [dataclasses.replace(key, since=now) for key in keys if key not in known]
+            if anew:
+                self._write(known + waiting)
+            return anew
         if any(key.role is Role.RETIRED for key in keys):
             raise UsageError(
                 f"{self._zone}: the last rollover is not over, its old key is still in the zone",
-                f"start the next one {RETIRED // 3600} hours after it",
+                f"start the next one {RETIRED // 3600} hours after it, and see to state=present",
             )
-        with self._writing():
-            self._write([*keys, self._make(Role.SUCCESSOR, [key.tag for key in keys])])
+        if not self._dry:
+            with self._writing():
+                successor = self._make(Role.SUCCESSOR, [key.tag for key in keys])
+            self._write([*keys, successor])
         return True
 
     def promote(self) -> bool:
@@ -166,24 +198,17 @@ class KeyStore:
         """
         keys = self.have()
         now = int(self._wall())
-        changed = []
-        for key in keys:
-            if key.role is Role.SUCCESSOR:
-                wait = key.since + ANNOUNCED - now
-                if wait > 0:
-                    raise UsageError(
-                        f"{self._zone}: caches may not know key {key.tag} yet",
-                        f"try again in {wait} s",
-                    )
-                changed.append(dataclasses.replace(key, role=Role.ACTIVE, since=now))
-            elif key.role is Role.ACTIVE:
-                changed.append(dataclasses.replace(key, role=Role.RETIRED, since=now))
-            else:
-                changed.append(key)
-        if Role.SUCCESSOR not in [key.role for key in keys]:
+        successor = next((key for key in keys if key.role is Role.SUCCESSOR), None)
+        if successor is None:
             return False
-        with self._writing():
-            self._write(changed)
+        wait = successor.since + ANNOUNCED - now
+        if wait > 0:
+            raise UsageError(
+                f"{self._zone}: caches may not know key {successor.tag} yet",
+                f"try again in {wait} s",
+            )
+        roles = {Role.SUCCESSOR: Role.ACTIVE, Role.ACTIVE: Role.RETIRED}
+        self._write([dataclasses.replace(key, role=roles[key.role], since=now) for key in keys])
         return True
 
     def forget(self) -> bool:
@@ -193,13 +218,15 @@ class KeyStore:
             UsageError: as `have`.
         """
         keys = self.have()
-        gone = [key for key in keys if (until := _until(key)) and until <= self._wall()]
-        if gone:
+        gone = [key for key in keys if (_until(key) or math.inf) <= self._wall()]
+        if not gone:
+            return False
+        self._write([key for key in keys if key not in gone])
+        if not self._dry:
             with self._writing():
-                self._write([key for key in keys if key not in gone])
                 for key in gone:
                     self._pem(key.tag).unlink(missing_ok=True)
-        return bool(gone)
+        return True
 
     def signing(self) -> list[ZoneKey]:
         """Return the keys with their private parts for a `wgsd.zone.signing.Signer`.
@@ -255,8 +282,9 @@ class KeyStore:
         return Key(tag, role, int(self._wall()), rdata.to_wire() or b"")
 
     def _write(self, keys: t.Sequence[Key]) -> None:
-        with _temporary(self._index, _encoded(keys)) as path:
-            path.replace(self._index)
+        if not self._dry:
+            with self._writing(), _temporary(self._index, _encoded(keys)) as path:
+                path.replace(self._index)
 
     @contextlib.contextmanager
     def _writing(self) -> t.Iterator[None]:
