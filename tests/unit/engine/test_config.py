@@ -30,13 +30,22 @@ zones:
     device: wg0
     self: {{endpoint: "203.0.113.4:51820", allowed_ips: ["10.0.0.254"]}}
     names: {{"{KEY}": Alice}}
-    allow_query: ["10.0.0.0/24", "key Ops.example.com", fd00::/64]
+    allow_query: [tunnel, "10.0.0.0/24", "key Ops.example.com", fd00::/64]
     allow_transfer: []
+    notify: ["198.51.100.7", "[2001:db8::7]:5353 key other"]
+    dnssec: {{validity: 3}}
+    publish:
+      - {{server: "198.51.100.9", zone: Corp.example, key: ops.example.com.}}
+      - {{server: "[2001:db8::9]:5353"}}
 workers: 3
 metrics: 127.0.0.1
 keys:
   ops.Example.com: {{algorithm: HMAC-SHA512, secret: "{SECRET}"}}
   other.: {{secret: "{SECRET}"}}
+catalog:
+  zone: Catalog.example.com
+  allow_transfer: [key other]
+  notify: ["198.51.100.8 key ops.example.com"]
 rate_limit: 0
 state_dir: /var/lib/elsewhere
 """
@@ -60,8 +69,26 @@ def test_every_field_of_the_responder_is_read(write):
     assert (zone.zone, zone.device) == ("example.com.", "wg0")
     assert zone.own == config.SelfSettings(Endpoint("203.0.113.4", 51820), ("10.0.0.254/32",))
     assert zone.names == {PublicKey.from_base64(KEY): "alice"}
-    assert zone.allow_query == config.Access(("10.0.0.0/24", "fd00::/64"), ("ops.example.com.",))
+    assert zone.allow_query == config.Access(
+        ("10.0.0.0/24", "fd00::/64"), ("ops.example.com.",), tunnel=True
+    )
     assert zone.allow_transfer == config.Access()
+    assert zone.notify == (
+        config.Remote(Endpoint("198.51.100.7", 53)),
+        config.Remote(Endpoint("2001:db8::7", 5353), "other."),
+    )
+    assert zone.dnssec == config.DnssecSettings(3 * 86400)
+    assert zone.publish == (
+        config.PublishTarget(
+            config.Remote(Endpoint("198.51.100.9", 53), "ops.example.com."), "corp.example."
+        ),
+        config.PublishTarget(config.Remote(Endpoint("2001:db8::9", 5353)), "example.com."),
+    )
+    assert settings.catalog == config.CatalogSettings(
+        "catalog.example.com.",
+        config.Access(keys=("other.",)),
+        (config.Remote(Endpoint("198.51.100.8", 53), "ops.example.com."),),
+    )
     assert (settings.workers, settings.rate_limit) == (3, 0)
     assert settings.metrics == Endpoint("127.0.0.1", 9586)
     assert settings.keys == {
@@ -76,6 +103,10 @@ def test_a_zone_and_a_device_are_enough(write):
     assert settings.state_dir == pathlib.Path("/var/lib/wgsd")
     assert settings.zones[0].own is None
     assert settings.zones[0].allow_query is None
+    assert settings.zones[0].allow_transfer == config.Access(tunnel=True)
+    assert settings.zones[0].notify == settings.zones[0].publish == ()
+    assert settings.zones[0].dnssec is None
+    assert settings.catalog is None
     assert settings.workers == min(len(os.sched_getaffinity(0)), 64)
     assert settings.metrics is None
     assert settings.keys == {}
@@ -89,6 +120,27 @@ def test_a_zone_and_a_device_are_enough(write):
 def test_self_is_a_yes_a_no_or_a_mapping(write, text, own):
     path = write(f"zones: [{{zone: example.com., device: wg0, self: {text}}}]")
     assert config.load_responder(path).zones[0].own == own
+
+
+@pytest.mark.parametrize(
+    ("text", "days"),
+    [("true", 7), ("{}", 7), ("{validity: 2}", 2), ("{validity: 90}", 90)],
+)
+def test_a_zone_is_signed_for_a_week_or_for_days_of_choice(write, text, days):
+    path = write(f"zones: [{{zone: example.com., device: wg0, dnssec: {text}}}]")
+    assert config.load_responder(path).zones[0].dnssec == config.DnssecSettings(days * 86400)
+
+
+def test_a_zone_may_say_that_it_is_not_signed(write):
+    path = write("zones: [{zone: example.com., device: wg0, dnssec: false}]")
+    assert config.load_responder(path).zones[0].dnssec is None
+
+
+def test_a_catalog_is_for_the_tunnel_and_notifies_nobody_by_default(write):
+    path = write("zones: [{zone: a.b, device: wg0}]\ncatalog: {zone: c.d}")
+    assert config.load_responder(path).catalog == config.CatalogSettings(
+        "c.d.", config.Access(tunnel=True), ()
+    )
 
 
 def test_all_addresses_may_be_listened_on(write):
@@ -153,6 +205,73 @@ def test_every_field_of_the_client_is_read(write):
             3,
             "zones[1]",
             "allow_query is missing",
+        ),
+        (
+            "zones: [{zone: a.b, device: wg0, notify: [x]}]",
+            1,
+            "zones[0].notify[0]",
+            "not an IP address",
+        ),
+        (
+            "zones: [{zone: a.b, device: wg0, notify: [192.0.2.1 with x]}]",
+            1,
+            "zones[0].notify[0]",
+            "write it as 'ADDRESS key NAME'",
+        ),
+        (
+            "zones: [{zone: a.b, device: wg0, notify: [192.0.2.1 key]}]",
+            1,
+            "zones[0].notify[0]",
+            "write it as 'ADDRESS key NAME'",
+        ),
+        (
+            "zones: [{zone: a.b, device: wg0, notify: [192.0.2.1 key x]}]",
+            1,
+            "zones[0].notify[0]",
+            "no key x.",
+        ),
+        ("zones: [{zone: a.b, device: wg0, dnssec: maybe}]", 1, "zones[0].dnssec", "mapping"),
+        (
+            "zones: [{zone: a.b, device: wg0, dnssec: {validity: 1}}]",
+            1,
+            "zones[0].dnssec.validity",
+            "from 2 to 90",
+        ),
+        (
+            "zones: [{zone: a.b, device: wg0, publish: [{zone: c.d}]}]",
+            1,
+            "zones[0].publish[0]",
+            "server is missing",
+        ),
+        (
+            "zones: [{zone: a.b, device: wg0, publish: [{server: 192.0.2.1, key: x}]}]",
+            1,
+            "zones[0].publish[0].key",
+            "no key x.",
+        ),
+        (
+            "zones: [{zone: a.b, device: wg0, publish: [{server: 192.0.2.1, zone: .}]}]",
+            1,
+            "zones[0].publish[0].zone",
+            "the DNS root",
+        ),
+        (
+            "zones: [{zone: a.b, device: wg0, allow_transfer: [tunnel x]}]",
+            1,
+            "zones[0].allow_transfer[0]",
+            "not a network",
+        ),
+        (
+            "zones: [{zone: a.b, device: wg0}]\ncatalog: {zone: A.b}",
+            2,
+            "catalog.zone",
+            "is one of the zones",
+        ),
+        (
+            "zones: [{zone: a.b, device: wg0}]\ncatalog: {zone: c.d, allow_query: []}",
+            2,
+            "catalog.allow_query",
+            "unknown key",
         ),
         ("zones: [{zone: a.b, device: wg0}]\nworkers: 0", 2, "workers", "from 1 to 64"),
         ("zones: [{zone: a.b, device: wg0}]\nworkers: 65", 2, "workers", "from 1 to 64"),
@@ -236,6 +355,36 @@ def test_a_keepalive_is_a_number_that_wireguard_takes(write, keepalive):
     path = write(f"interface: wg0\nzone: a.b\nregistries: [10.0.0.1]\nkeepalive: {keepalive}")
     with pytest.raises(UsageError, match="field keepalive"):
         config.load_client(path)
+
+
+def test_the_key_of_a_client_is_read_and_not_shown(write):
+    path = write(
+        "interface: wg0\nzone: a.b\nregistries: [10.0.0.1]\n"
+        f"key: {{name: Peers.example.com, secret: {SECRET}}}"
+    )
+    settings = config.load_client(path)
+    assert settings.key == config.TsigKey("peers.example.com.", "hmac-sha256", bytes(range(32)))
+    assert repr(bytes(range(32))) not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("key", "field", "problem"),
+    [
+        (f"{{secret: {SECRET}}}", "key", "name is missing"),
+        (f"{{name: a..b, secret: {SECRET}}}", "key.name", "cannot be the name of a key"),
+        ("{name: a}", "key", "secret is missing"),
+        (f"{{name: a, secret: {SECRET}!}}", "key.secret", "not Base64"),
+        (f"{{name: a, algorithm: hmac-md5, secret: {SECRET}}}", "key.algorithm", "too weak"),
+    ],
+)
+def test_a_wrong_key_of_a_client_is_told_without_its_secret(write, key, field, problem):
+    path = write(f"interface: wg0\nzone: a.b\nregistries: [10.0.0.1]\nkey: {key}")
+    with pytest.raises(UsageError) as caught:
+        config.load_client(path)
+    message = str(caught.value)
+    assert message.startswith(f"{path}:4: field {field}: ")
+    assert problem in message
+    assert SECRET not in message
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a b", "a/b", "a:b", "w" * 16])
