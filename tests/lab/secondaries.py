@@ -41,7 +41,6 @@ server:
     listen: "{address}@53"
     udp-workers: 1
     tcp-workers: 2
-    background-workers: 1
 log:
   - target: stdout
     any: info
@@ -81,6 +80,7 @@ options {{
     dnssec-validation no;
     notify no;
     allow-transfer {{ any; }};
+    check-names secondary ignore;
     {most}
 }};
 controls {{ }};

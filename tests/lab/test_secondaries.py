@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
 import typing as t
 
 import pytest
@@ -55,6 +56,7 @@ def crowd(followed: Followed) -> t.Iterator[None]:
     ]
     followed.bed.device.set(*words)
     try:
+        followed.wait("last of them", lambda: followed.bed.port_of(CROWD[-1]) == 4119)
         yield
     finally:
         followed.bed.device.set(*(word for key in CROWD for word in ("peer", key.base64, "remove")))
@@ -83,7 +85,11 @@ def test_each_secondary_serves_the_zone_record_for_record(followed: Followed) ->
 def test_each_secondary_serves_a_moved_peer_within_a_second(followed: Followed) -> None:
     followed.wait_same()
     before, wholes = counts(followed, INCREMENTS), counts(followed, WHOLES)
-    delays = [followed.change(ALICE, port) for port in range(2000, 2010)]
+    delays = []
+    for port in range(2000, 2006):
+        # Knot and BIND both put off a refresh that comes within a second of the last one.
+        time.sleep(1.1)
+        delays.append(followed.change(ALICE, port))
     followed.wait_same()
     for make in followed.servers:
         print(make, sorted(round(delay[make], 3) for delay in delays))
@@ -95,6 +101,7 @@ def test_each_secondary_serves_a_moved_peer_within_a_second(followed: Followed) 
 
 def test_peers_that_come_and_go_are_followed_too(followed: Followed) -> None:
     followed.bed.set(CAROL, "endpoint", "[2001:db8::c]:3")
+    followed.wait("Carol", lambda: followed.bed.port_of(CAROL) == 3)
     followed.wait_same()
     for make, server in followed.servers.items():
         assert port_of(server, CAROL) == 3, make

@@ -1,0 +1,139 @@
+# Copyright: (c) 2026, wgsd.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The responder is killed a hundred times, and its secondaries have the zone that it has."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import pathlib
+import socket
+import struct
+import threading
+import time
+import typing as t
+
+import dns.message
+import pytest
+
+from wgsd.keys import PublicKey
+from wgsd.zone import serial
+
+from .bare import BareLab
+from .followed import SITES, Followed
+from .responder import TUNNEL, ZONE
+
+pytestmark = pytest.mark.lab
+
+PREFIX = "wgtk"
+KILLS = 20
+#: So many that their transfer takes many messages; BIND takes no RRset of more than 64 KB.
+CROWD = [PublicKey(struct.pack("!H", number) * 16) for number in range(1000, 1500)]
+#: Seconds within which the responder writes a change down, or a transfer is on its way.
+PATIENCE = 10.0
+
+
+@pytest.fixture
+def followed(tmp_path: pathlib.Path) -> t.Iterator[Followed]:
+    with BareLab(PREFIX, SITES) as lab, Followed(lab, tmp_path) as one:
+        assert one.bed.device
+        one.bed.device.set(
+            *(
+                word
+                for number, key in enumerate(CROWD)
+                for word in ("peer", key.base64, "endpoint", f"192.0.2.7:{1000 + number}")
+            )
+        )
+        one.start()
+        one.wait_same()
+        yield one
+
+
+class Mover:
+    """Moves one of the crowd every few milliseconds, as long as the block lasts."""
+
+    def __init__(self, followed: Followed) -> None:
+        self._socket = followed.bed.host.path("/run/wireguard/wg0.sock")
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._move, daemon=True)
+
+    def __enter__(self) -> Mover:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _move(self) -> None:
+        for number in itertools.count():
+            key, port = CROWD[number % len(CROWD)], 2000 + number % 60000
+            with socket.socket(socket.AF_UNIX) as device:
+                device.connect(str(self._socket))
+                device.sendall(
+                    f"set=1\npublic_key={key.hex()}\nupdate_only=true\n"
+                    f"endpoint=192.0.2.8:{port}\n\n".encode()
+                )
+                assert device.recv(100) == b"errno=0\n\n"
+            if self._stop.wait(0.01):
+                return
+
+
+@contextlib.contextmanager
+def half_a_transfer(followed: Followed) -> t.Iterator[None]:
+    """Go on while a transfer of the zone has begun and cannot end: nobody takes the rest of it."""
+    query = dns.message.make_query(ZONE, "AXFR").to_wire()
+    with followed.bed.host.network(), socket.socket(socket.AF_INET) as tcp:
+        # The less fits in here, the more is still to come.
+        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        tcp.settimeout(PATIENCE)
+        tcp.connect((TUNNEL, 53))
+        tcp.sendall(struct.pack("!H", len(query)) + query)
+        assert tcp.recv(1)
+        yield
+
+
+def wait_for_a_write(followed: Followed) -> None:
+    """Return in the moment in which the journal grows, or is made anew."""
+    journal = pathlib.Path(followed.responder.config.parent, f"{ZONE}journal")
+    before = size = journal.stat().st_size
+    deadline = time.monotonic() + PATIENCE
+    while size == before:
+        assert time.monotonic() < deadline, followed.responder.log
+        size = journal.stat().st_size
+
+
+def newest(followed: Followed) -> list[int]:
+    """The serials that the responder and its secondaries serve, of those that serve one."""
+    serials = [server.serial(ZONE) for server in followed.servers.values()]
+    return [number for number in (followed.serial(), *serials) if number is not None]
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["kept sockets", "sockets made anew"])
+def test_a_responder_killed_in_the_middle_of_it_all_never_goes_back(
+    followed: Followed, kept: bool
+) -> None:
+    """Every other time in the middle of a transfer, and else in the middle of a state write."""
+    seen = newest(followed)
+    restarts = []
+    for number in range(KILLS // 2):
+        with Mover(followed):
+            if number % 2:
+                with half_a_transfer(followed):
+                    seen = newest(followed)
+                    begin = time.monotonic()
+                    followed.responder.restart()
+            else:
+                seen = newest(followed)
+                wait_for_a_write(followed)
+                begin = time.monotonic()
+                followed.responder.restart()
+            followed.wait("serial", lambda: followed.serial() is not None)
+            restarts.append(time.monotonic() - begin)
+            (now, *_others) = newest(followed)
+            for before in seen:
+                assert now == before or serial.is_newer(now, before), f"kill {number}"
+    followed.wait_same()
+    print(f"up again after {sorted(restarts)[len(restarts) // 2]:.2f} s (median)")
