@@ -83,7 +83,7 @@ class Transfer:
         except dns.xfr.SerialWentBackwards:
             raise StartOverError("its serial is older than ours") from None
         except dns.xfr.TransferError as exc:
-            rcode = dns.rcode.to_text(exc.rcode)
+            rcode = dns.rcode.to_text(exc.rcode).lower()
             if exc.rcode == dns.rcode.SERVFAIL:
                 raise ServerError(f"it failed ({rcode})", "see the server's log") from None
             raise NoTransferError(
