@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import typing as t
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +22,8 @@ from tests.roles.site_playbook import Run, Site
 pytestmark = pytest.mark.roles
 SERVER = "10.0.0.254"
 NAME = "clients.example.com."
+#: Where nobody reaches Alice: as a registry she is not asked here.
+SECOND_REGISTRY = "192.0.2.1"
 KEYS = "/etc/wgsd/keys"
 PEERS = ("alice", "bob")
 ALL_OF_IT = {"wgsd_client_key": NAME}
@@ -149,10 +152,29 @@ def test_the_old_key_stays_until_the_last_client_has_moved(mesh: Mesh) -> None:
     assert mesh.client("bob") == (third, new[third])
 
 
+def test_a_second_registry_gets_the_key_of_the_first(mesh: Mesh, tmp_path: Path) -> None:
+    inventory = tmp_path / "inventory.json"
+    second = {"alice": {"wgsd_endpoint": f"{SECOND_REGISTRY}:51820"}}
+    inventory.write_text(json.dumps({"wgsd_registry": {"hosts": second}}))
+    more = ("--inventory", str(inventory))
+    run = mesh.run(*more)
+    assert run.status == 0, run.output
+    read = ["sh", "-c", f"cat {KEYS}/*"]
+    files = [mesh.host(name).run(read).stdout for name in ("registry", "alice")]
+    assert files[0] == files[1]
+    alone = mesh.run(*more, "--limit", "alice")
+    assert alone.count("changed") == {"alice": 0}, alone.output
+    rotated = mesh.run(*more, playbook="wgsd.mesh.tsig_rotate")
+    assert rotated.status == 0, rotated.output
+    files = [mesh.host(name).run(read).stdout for name in ("registry", "alice")]
+    assert files[0] == files[1]
+    assert mesh.keys().keys() == {f"4.{NAME}"} == {mesh.client("bob")[0]}
+
+
 def test_no_secret_is_in_what_was_said_about_all_this(mesh: Mesh) -> None:
     said = [mesh.output]
     said += [
         mesh.host(name).run(["journalctl", "--output=cat"]).stdout for name in ("registry", *PEERS)
     ]
-    assert len(mesh.secrets) == 3
+    assert len(mesh.secrets) == 4
     assert not any(secret in text for secret in mesh.secrets for text in said)
