@@ -10,6 +10,7 @@ import base64
 import contextlib
 import os
 import pathlib
+import re
 import signal
 import typing as t
 
@@ -26,64 +27,46 @@ pytestmark = pytest.mark.lab
 PREFIX = "wgpu"
 THERE = "corp.example."
 SERVICE = f"_wireguard._udp.{THERE}"
-KEY = Key("publish.example.", base64.b64encode(bytes(range(32))).decode())
+KEY = Key("update.corp.example.", base64.b64encode(bytes(range(32))).decode())
 WRONG = Key(KEY.name, base64.b64encode(bytes(32)).decode())
 #: Seconds within which a change must be there: as long as rounds are apart, and some.
 FRESH = 2.0
 
-NAMED = """
-options {{
-    directory "{folder}";
-    listen-on {{ {address}; }};
+EXAMPLES = pathlib.Path(__file__).resolve().parents[2] / "docs" / "examples"
+#: What the examples leave to the host, or to the reader, and what it is here.
+NAMED_HERE = {
+    "/var/cache/bind": folder_of("named"),
+    "recursion no;": f"""
+    recursion no;
+    listen-on {{ {PUBLIC}; }};
     listen-on-v6 {{ none; }};
     pid-file none;
     lock-file none;
     session-keyfile none;
-    recursion no;
     dnssec-validation no;
-    notify no;
-}};
-controls {{ }};
-logging {{
-    channel what {{ stderr; severity info; }};
-    category default {{ what; }};
-}};
-key "{key.name}" {{ algorithm hmac-sha256; secret "{key.secret}"; }};
-zone "{zone}" {{
-    type primary;
-    file "{zone}zone";
-    update-policy {{ grant {key.name} subdomain _wireguard._udp.{zone} ANY; }};
-    allow-transfer {{ {transfers} }};
-    {more}
-}};
-"""
-KNOT = """
-server:
-    rundir: "{folder}"
+    notify no;""",
+    "};\noptions {": """};
+controls { };
+logging { channel what { stderr; severity info; }; category default { what; }; };
+options {""",
+}
+KNOT_HERE = {
+    "/var/lib/knot": folder_of("knot"),
+    "192.0.2.53@53": f"""{PUBLIC}@53
+    rundir: "{folder_of("knot")}"
     user: root
-    listen: "{address}@53"
     udp-workers: 1
     tcp-workers: 2
     background-workers: 1
 log:
   - target: stdout
-    any: info
-database:
-    storage: "{folder}"
-key:
-  - id: "{key.name}"
-    algorithm: hmac-sha256
-    secret: "{key.secret}"
-acl:
-  - id: publisher
-    key: "{key.name}"
-    action: [{actions}]
-zone:
-  - domain: "{zone}"
-    storage: "{folder}"
-    file: "{zone}zone"
-    acl: publisher
-"""
+    any: info""",
+}
+#: What lets the key transfer the zone, and what does not.
+TRANSFERS = {
+    "named": ('allow-transfer { key "update.corp.example."; }', "allow-transfer { none; }"),
+    "knot": ("[peers, copy]", "peers"),
+}
 #: A label as zone files of every make can have it.
 LEFT = DAVE.label.replace("=", r"\061")
 #: What is in the zone beside what is published there; the last two are left over.
@@ -95,7 +78,6 @@ www 60 A 192.0.2.80
 gone._wireguard._udp 10 CNAME {LEFT}._wireguard._udp
 _wireguard._udp 10 PTR {LEFT}._wireguard._udp
 """
-NAMED_MORE = "check-names ignore; max-records-per-type 0;"
 
 
 @pytest.fixture(scope="module")
@@ -113,28 +95,38 @@ def bed(lab: BareLab, request: pytest.FixtureRequest, tmp_path: pathlib.Path) ->
         one.close()
 
 
+def config_of(make: str, changes: t.Mapping[str, str]) -> str:
+    """Return the example of a configuration, changed for this host."""
+    name, here = {"named": ("bind", NAMED_HERE), "knot": ("knot", KNOT_HERE)}[make]
+    text = (EXAMPLES / f"{name}-publish.conf").read_text()
+    text = re.sub(r'(secret:? "?)[^"\n;]+', lambda found: found[1] + KEY.secret, text)
+    for before, after in {**here, **changes}.items():
+        assert before in text
+        text = text.replace(before, after)
+    return text
+
+
 @contextlib.contextmanager
 def running(
-    bed: Bed, make: str, *, transfers: bool = True, more: str = NAMED_MORE, fresh: bool = True
+    bed: Bed, make: str, *, without: str = "", transfers: bool = True, fresh: bool = True
 ) -> t.Iterator[NameServer]:
-    """Run a primary server of another zone on the registry's public address."""
-    template = {"named": NAMED, "knot": KNOT}[make]
-    config = template.format(
-        folder=folder_of(make),
-        address=PUBLIC,
-        key=KEY,
-        zone=THERE,
-        transfers=f'key "{KEY.name}"; {PUBLIC};' if transfers else "none;",
-        actions="update, transfer" if transfers else "update",
-        more=more,
-    )
+    """Run a primary server of another zone on the registry's public address.
+
+    Args:
+        without: A line to leave out of its configuration.
+        fresh: Whether its zone starts anew.
+    """
+    changes = {without: ""} if without else {}
+    if not transfers:
+        changes.update([TRANSFERS[make]])
+    config = config_of(make, changes)
     folder = bed.host.path(folder_of(make))
     folder.mkdir(exist_ok=True)
     if fresh:
         for old in folder.iterdir():
             if old.is_file():
                 old.unlink()
-        (folder / f"{THERE}zone").write_text(f"$ORIGIN {THERE}\n{OTHERS}")
+        (folder / "corp.example.zone").write_text(f"$ORIGIN {THERE}\n{OTHERS}")
     with serving(bed.host, make, PUBLIC, config) as server:
         yield server
 
@@ -263,13 +255,13 @@ def test_a_wrong_key_is_told_with_the_remedy_while_all_else_goes_on(bed: Bed) ->
 
 
 def test_bind_that_checks_names_is_told_with_the_remedy(bed: Bed) -> None:
-    with running(bed, "named", more=""):
+    with running(bed, "named", without="check-names ignore;"):
         responder = start(bed)
         bed.until(lambda: "check-names ignore" in responder.log)
 
 
 def test_bind_with_its_default_limit_and_many_peers_is_told_with_the_remedy(bed: Bed) -> None:
-    with running(bed, "named", more="check-names ignore;"):
+    with running(bed, "named", without="max-records-per-type 0;"):
         responder = start(bed)
         bed.until(lambda: published(bed) == lines(ALICES, BOBS))
         for number in range(120):

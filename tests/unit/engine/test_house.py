@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import ast
 import pathlib
-import re
 
 import pytest
-
-from wgsd import config
 
 pytestmark = pytest.mark.unit
 
@@ -78,13 +75,3 @@ def test_libraries_are_imported_in_one_place_and_ansible_nowhere(path):
                 "pyroute2",
                 "yaml",
             )
-
-
-def test_the_examples_in_the_documentation_are_good_configurations(tmp_path):
-    text = (ROOT / "docs" / "configuration.md").read_text()
-    responder, client = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
-    path = tmp_path / "wgsd.yml"
-    path.write_text(responder)
-    assert config.load_responder(path).zones[0].names
-    path.write_text(client)
-    assert config.load_client(path).registries

@@ -1,0 +1,58 @@
+# Copyright: (c) 2026, wgsd.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What docs/configuration.md shows is taken as it is, and what is taken is there."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import re
+
+import pytest
+
+from wgsd import config
+
+pytestmark = pytest.mark.unit
+
+DOCS = pathlib.Path(__file__).resolve().parents[3] / "docs"
+PAGE = (DOCS / "configuration.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+LOADERS = {"responder": config.load_responder, "client": config.load_client}
+
+
+@pytest.mark.parametrize(("kind", "block"), list(zip(LOADERS, BLOCKS)))
+def test_the_example_is_valid_and_uses_every_field(
+    kind: str, block: str, tmp_path: pathlib.Path
+) -> None:
+    path = tmp_path / "example.yml"
+    path.write_text(block)
+    settings = LOADERS[kind](path)
+    for part in (settings, *getattr(settings, "zones", ())):
+        for field in dataclasses.fields(part):
+            assert getattr(part, field.name) not in (None, (), {}), field.name
+
+
+@pytest.mark.parametrize(
+    ("prefix", "block"),
+    [("", BLOCKS[0]), ("zones[].", BLOCKS[0].partition("zones:")[2].partition("catalog:")[0])],
+)
+def test_each_field_of_the_responder_is_explained(prefix: str, block: str) -> None:
+    indent = "    " if prefix else ""
+    fields = re.findall(rf"^{indent}(\w+):", block, re.MULTILINE)
+    assert len(fields) >= 7
+    for field in fields:
+        assert f"| `{prefix}{field}` |" in PAGE
+
+
+def test_links_within_the_page_and_to_examples_lead_somewhere() -> None:
+    headings = {
+        re.sub(r"[^\w -]", "", line.lstrip("# ").lower()).replace(" ", "-")
+        for line in PAGE.splitlines()
+        if line.startswith("#")
+    }
+    links = re.findall(r"\]\(([^)]+)\)", PAGE)
+    assert len(links) > 5
+    for link in links:
+        assert link[1:] in headings if link.startswith("#") else (DOCS / link).exists(), link
