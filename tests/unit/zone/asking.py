@@ -20,7 +20,8 @@ from wgsd.zone.message import lowered
 from wgsd.zone.prepared import Shelf
 from wgsd.zone.records import build
 from wgsd.zone.served import Context
-from wgsd.zone.version import Content, Instance, Version
+from wgsd.zone.signing import Signer
+from wgsd.zone.version import Content, Delta, Instance, Version
 
 ZONE = "example.com."
 SERVICE = "_wireguard._udp.example.com."
@@ -155,8 +156,10 @@ class Ready:
         contents: t.Mapping[str, Content | None],
         local: str = TUNNEL,
         allow_query: Access | None = None,
+        signers: t.Mapping[str, Signer] | None = None,
     ) -> None:
         self._local = local
+        self.signers = signers or {}
         self._versions = {zone: Version(zone, 0) for zone in contents}
         self._authority = Authority(
             ResponderSettings(
@@ -182,15 +185,23 @@ class Ready:
         """Hand over the delta to that content."""
         before = self._versions[zone]
         delta = before.delta_to(before.serial + 1, one)
-        if delta is None:
-            return
+        if delta is not None:
+            self.take(delta)
+
+    def take(self, delta: Delta) -> None:
+        """Hand over a delta, sealed if the zone is to be signed."""
+        zone = delta.zone
+        before = self._versions[zone]
+        if zone in self.signers:
+            delta = self.signers[zone].seal(before, delta)
         self._versions[zone] = before.after(delta)
         origin = dns.name.from_text(zone)
         known = self._shelf.zones[lowered(origin)]
+        one = self._versions[zone].content
         if one is None:
             after = None
         elif known is None:
-            after = build(zone, delta.serial, one)
+            after = build(zone, delta.serial, one, delta.seals)
         else:
             after = known.after(delta)
         self._authority.serve(origin, after)
@@ -200,6 +211,10 @@ class Ready:
         """The response that lies ready, and what it is counted as: type and rcode."""
         found = self._shelf.view(self._local, tcp).find(wire)
         return found and (found[0], found[1] >> 4, found[1] & 0xF)
+
+    def version(self, zone: str = ZONE) -> Version:
+        """What is being served."""
+        return self._versions[zone]
 
     def complete(self, wire: bytes, tcp: bool = False) -> bytes | None:
         """The response of the complete path."""

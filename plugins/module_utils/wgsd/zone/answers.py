@@ -319,12 +319,13 @@ def _add(
     *,
     partly: bool = False,
 ) -> bool:
-    """Add an RRset as `message.Response.add` does, and its signatures if they are asked for."""
-    fits = response.add(section, owner, records, partly=partly)
-    if not fits or not response.dnssec_ok or not zone.seals:
-        return fits
-    signatures = zone.seal_at(owner).signatures.get(int(records.rdtype))
-    return signatures is None or response.add(section, owner, sealed(records.ttl, signatures))
+    """Add an RRset as `message.Response.add` does, with its signatures if they are asked for."""
+    rrsets = [records]
+    if response.dnssec_ok and zone.seals:
+        signatures = zone.seal_at(owner).signatures.get(int(records.rdtype))
+        if signatures:
+            rrsets.append(sealed(records.ttl, signatures))
+    return response.add(section, owner, *rrsets, partly=partly)
 
 
 def _deny(response: message.Response, zone: Zone, owner: Name, *, exists: bool) -> bool:

@@ -236,10 +236,10 @@ class Response:
         if error_code is not None:
             self._options += struct.pack("!HHH", EDE, 2, error_code)
 
-    def add(self, section: int, owner: Name, records: Rdataset, *, partly: bool = False) -> bool:
-        """Add an RRset to section 0 (answer), 1 (authority) or 2 (additional).
+    def add(self, section: int, owner: Name, *rrsets: Rdataset, partly: bool = False) -> bool:
+        """Add RRsets of one name to section 0 (answer), 1 (authority) or 2 (additional).
 
-        Its owner is written as a pointer where the name, in any case, came before: so an answer
+        Their owner is written as a pointer where the name, in any case, came before: so an answer
         echoes the case of the question.
 
         Returns:
@@ -247,15 +247,16 @@ class Response:
             records as fit.
         """
         start, count = len(self._wire), self._counts[section]
-        for rdata in records:
-            mark = len(self._wire)
-            self._write(owner, records.ttl, rdata)
-            if len(self._wire) > self._limit:
-                self._cut(mark if partly else start)
-                if not partly:
-                    self._counts[section] = count
-                return False
-            self._counts[section] += 1
+        for records in rrsets:
+            for rdata in records:
+                mark = len(self._wire)
+                self._write(owner, records.ttl, rdata)
+                if len(self._wire) > self._limit:
+                    self._cut(mark if partly else start)
+                    if not partly:
+                        self._counts[section] = count
+                    return False
+                self._counts[section] += 1
         return True
 
     def add_written(self, records: bytes, count: int) -> bool:

@@ -114,8 +114,8 @@ class Signer:
         seals = self._replaced(old, new, sealed, _touched(before, old, new, delta), 0)
         for owner, seal in seals.items():
             self._note(owner, seal)
-        if delta.whole:
-            seals = {owner: seal for owner, seal in seals.items() if seal}
+        known = {} if delta.whole else before.seals
+        seals = {owner: seal for owner, seal in seals.items() if seal != known.get(owner, b"")}
         delta = dataclasses.replace(delta, seals=seals)
         if old is None or delta.whole:
             self._zone = build(delta.zone, delta.serial, content, seals)
