@@ -210,6 +210,8 @@ def test_reloads_in_a_rush_end_well(serving: Bed) -> None:
 def test_a_reload_with_a_bad_configuration_is_refused_and_all_goes_on(serving: Bed) -> None:
     responder = serving.responder
     assert responder
+    # It starts once the workers serve.
+    serving.until(lambda: bool(responder.children("notifier")))
     before = set(responder.children())
     responder.config.write_text("zones: 7\n")
     responder.process.send_signal(signal.SIGHUP)

@@ -26,6 +26,9 @@ FILE = "followers.json"
 #: Seconds for which followers wait for the workers to serve what they would ask for: one that is
 #: slower than that is not waited for.
 HOLD_MAX = 0.5
+#: Bytes of the kernel's memory for what workers say: some 2,000 followers may ask before the
+#: notifier has its turn. Who is not heard then is heard when it asks again.
+_BUFFER = 1 << 20
 
 
 class Notification:
@@ -68,6 +71,8 @@ class Notification:
         self._heard, self.told = socket.socketpair(type=socket.SOCK_DGRAM)
         for end in (self._heard, self.told):
             end.setblocking(False)
+        # As much as the system allows, which is less in most places.
+        self.told.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)
         self._kept = children.Kept("notifier", self._start, selector, monotonic, self._save)
 
     def keep(self, serving: bool) -> float:
