@@ -134,23 +134,21 @@ class Followed:
         return time.monotonic() - begin
 
     def wait_same(self, patience: float = 10) -> set[Line]:
-        """Wait until all serve what the responder has, record for record, and return that.
-
-        The device must be quiet.
-        """
-
-        def behind() -> list[str]:
-            serial = self.serial()
-            return [
-                m for m, s in self.servers.items() if serial is None or s.serial(ZONE) != serial
-            ]
-
-        self.wait("secondary with the newest serial", lambda: not behind(), patience)
-        whole = self.transfer()
-        for make, server in self.servers.items():
-            lines = server.transfer(ZONE)
-            assert lines == whole, f"{make}: {sorted(lines ^ whole)[:10]}"
+        """Wait until all serve what the responder has, record for record, and return that."""
+        while True:
+            self.wait("secondary with the newest serial", lambda: not self._behind(), patience)
+            serial, whole = self.serial(), self.transfer()
+            copies = {make: server.transfer(ZONE) for make, server in self.servers.items()}
+            if self.serial() == serial and not self._behind():
+                break
+        for make, copy in copies.items():
+            assert copy == whole, f"{make}: {sorted(copy ^ whole)[:10]}"
         return whole
+
+    def _behind(self) -> list[str]:
+        """The secondaries that do not serve the newest serial."""
+        serial = self.serial()
+        return [m for m, s in self.servers.items() if serial is None or s.serial(ZONE) != serial]
 
     def change(self, key: PublicKey, port: int) -> dict[str, float]:
         """Move a peer to a port; seconds until each secondary's SRV record has it."""
