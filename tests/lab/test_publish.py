@@ -231,6 +231,7 @@ def test_what_changes_while_the_server_is_down_is_there_afterwards(bed: Bed, mak
     with running(bed, make, fresh=False):
         bed.until(lambda: published(bed) == lines(BOBS))
         bed.until(lambda: "takes updates again" in responder.log)
+        bed.until(lambda: responder.report["trouble"] == [])
 
 
 def test_a_publisher_that_is_killed_is_replaced(bed: Bed) -> None:
@@ -250,6 +251,7 @@ def test_a_wrong_key_is_told_with_the_remedy_while_all_else_goes_on(bed: Bed) ->
         bed.until(lambda: "the signature is not good" in responder.log)
         bed.until(lambda: bed.port_of(ALICE) == 41414)
         assert "same name, algorithm and secret" in responder.log
+        bed.until(lambda: "the signature is not good" in "".join(responder.report["trouble"]))
         assert KEY.secret not in responder.log
         assert WRONG.secret not in responder.log
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import select
 import socket
 import threading
 import typing as t
@@ -194,5 +195,30 @@ def test_a_process_publishes_what_it_is_handed_until_its_control_socket_closes()
             assert delta
             ours.sendall(frames.frame(delta.encode()))
             assert told.wait(10)
+            assert not select.select([ours], [], [], 0)[0]
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def test_a_process_tells_its_supervisor_of_trouble_and_of_its_end() -> None:
+    ours, theirs = socket.socketpair()
+    server = Obedient()
+    server.fails = "it burns"
+    version = Version(ZONE, 1, content(ALICE))
+    clock = iter(range(0, 100000, 100))
+    publisher = Publisher("it", THERE, server, version, lambda: float(next(clock)))
+    thread = threading.Thread(target=publish, args=(theirs, publisher))
+    with theirs:
+        with ours:
+            ours.settimeout(10)
+            thread.start()
+            heard = bytearray(ours.recv(4096))
+            assert frames.take(heard) == b"it burns"
+            server.fails = ""
+            delta = version.delta_to(2, content(BOB))
+            assert delta
+            ours.sendall(frames.frame(delta.encode()))
+            heard += ours.recv(4096)
+            assert frames.take(heard) == b""
         thread.join(10)
         assert not thread.is_alive()

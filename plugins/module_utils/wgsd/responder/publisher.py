@@ -129,10 +129,20 @@ class Publisher:
 
 
 def publish(control: socket.socket, publisher: Publisher) -> None:
-    """Publish the steps that come over *control* until its other end is closed."""
+    """Publish the steps that come over *control* until its other end is closed.
+
+    Its trouble goes the other way whenever it is another one, also when it has ended.
+    """
     handed = bytearray()
+    told = ""
     while True:
         wait = publisher.work()
+        if publisher.trouble != told:
+            told = publisher.trouble
+            try:
+                control.sendall(frames.frame(told.encode()))
+            except ConnectionError:
+                return
         if not select.select([control], [], [], wait)[0]:
             continue
         try:

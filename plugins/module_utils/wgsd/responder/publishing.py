@@ -38,6 +38,7 @@ class Publishing:
             selector: Gets the control sockets, with a `children.Kept` as their data.
             stand_back: Is called in each process: it may take some work, and none is urgent.
         """
+        self._troubles: dict[tuple[str, PublishTarget], str] = {}
         self._keys = settings.keys
         self._chains = chains
         self._stand_back = stand_back
@@ -49,11 +50,17 @@ class Publishing:
                     functools.partial(self._start, zone.zone, target),
                     selector,
                     monotonic,
+                    functools.partial(self._hear, (zone.zone, target)),
                 ),
             )
             for zone in settings.zones
             for target in zone.publish
         ]
+
+    @property
+    def troubles(self) -> list[str]:
+        """Why servers do not have what they should, a sentence each."""
+        return [f"publish: {trouble}" for trouble in self._troubles.values() if trouble]
 
     def keep(self) -> float:
         """Start the processes that are missing.
@@ -74,7 +81,12 @@ class Publishing:
         for _zone, kept in self._kept:
             kept.stop()
 
+    def _hear(self, publisher: tuple[str, PublishTarget], trouble: bytes) -> None:
+        self._troubles[publisher] = trouble.decode()
+
     def _start(self, zone: str, target: PublishTarget) -> tuple[int, socket.socket]:
+        # One before it may have ended in trouble.
+        self._troubles.pop((zone, target), None)
         version = self._chains[zone].newest
         key = self._keys[target.server.key] if target.server.key else None
 

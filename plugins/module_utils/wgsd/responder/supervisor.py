@@ -338,10 +338,11 @@ class Supervisor:
         if self._crew.is_settled:
             self._unsettled_since = now
         troubles = self._troubles()
-        status = "; ".join(troubles) or "serving"
         # Nothing is known before the watcher's first word. After a reload the workers of before may
         # still give the old answers.
         can_tell = self._lookout.sightings and (troubles or self._crew.is_settled)
+        troubles += self._publishing.troubles
+        status = "; ".join(troubles) or "serving"
         if status != self._status and can_tell and not self._check:
             self._status = status
             self._told_at = -REPORT_PERIOD
