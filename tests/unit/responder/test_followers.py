@@ -155,6 +155,28 @@ def test_what_was_kept_of_a_secondary_that_is_configured_now_is_left_out() -> No
     assert entry.configured
 
 
+def test_a_client_that_took_the_whole_zone_over_tcp_is_not_taken_for_a_server_as_well() -> None:
+    followers = made()
+    server = CLIENT._replace(port=53)
+    followers.follow(server, 1000.0)
+    followers.follow(CLIENT, 1000.0)
+    followers.confirm(CLIENT.key)
+    assert followers.of(ZONE) == [CLIENT.key]
+    assert not followers.follow(server, 1001.0)
+    assert followers.of(ZONE) == [CLIENT.key]
+    assert followers.follow(CLIENT._replace(port=40002), 1002.0)
+
+
+def test_a_server_that_asks_from_any_port_stays_one() -> None:
+    followers = made()
+    asking = SERVER._replace(port=40001)
+    followers.follow(SERVER, 1000.0)
+    followers.confirm(SERVER.key)
+    followers.follow(asking, 1000.0)
+    followers.confirm(asking.key)
+    assert followers.of(ZONE) == [SERVER.key, asking.key]
+
+
 @pytest.mark.parametrize("kept", [b"", b"{", b"7", b"[7]", b'[["example.com."]]', b"\xff"])
 def test_what_was_not_kept_by_this_program_is_told(kept: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):

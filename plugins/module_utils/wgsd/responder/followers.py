@@ -68,6 +68,12 @@ class Entry:
         server = self.follower.port == DNS_PORT
         return self.configured or (server and self.acknowledges)
 
+    @property
+    def is_client(self) -> bool:
+        """Whether it is known to listen where it asked from."""
+        elsewhere = self.follower.port != DNS_PORT
+        return elsewhere and self.acknowledges and not self.configured
+
     def is_stale(self, now: float) -> bool:
         """Whether it has not asked for too long."""
         server = self.follower.port == DNS_PORT
@@ -124,6 +130,8 @@ class Followers:
             return False
         entry = self._known(follower)
         if entry is None:
+            if follower.port == DNS_PORT and any(one.is_client for one in self._beside(follower)):
+                return False
             self._make_room(follower)
             self._add(Entry(follower, False, now))
             return True
@@ -133,6 +141,18 @@ class Followers:
         entry.asked = now
         self._entries[known.key] = self._entries.pop(known.key)
         return False
+
+    def confirm(self, key: Key) -> None:
+        """Note that a follower has acknowledged a NOTIFY.
+
+        If it is a client, it was also the client that transferred the zone over TCP, and no server.
+        """
+        entry = self._entries[key]
+        if not entry.acknowledges:
+            entry.acknowledges = self.changed = True
+        server = self._entries.get((*key[:2], DNS_PORT))
+        if entry.is_client and server and not server.configured and not server.acknowledges:
+            self.remove((*key[:2], DNS_PORT))
 
     def forget(self, now: float) -> None:
         """Remove who has not asked for too long."""

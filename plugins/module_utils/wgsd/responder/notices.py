@@ -164,9 +164,8 @@ class Notices:
             Whether it is back: it could not be notified the last time.
         """
         key = notice.follower.key
-        entry = self._followers.get(key)
-        if entry is not None and not entry.acknowledges:
-            entry.acknowledges = self._followers.changed = True
+        if self._followers.get(key):
+            self._followers.confirm(key)
         self._end(key)
         self._catch_up(key, notice.serial)
         back = key in self._lost
