@@ -96,10 +96,15 @@ class Mesh:
         dig = ["dig", "+short", "+time=1", "+tries=1", f"@{SERVER}", ZONE, "SOA"]
         self.wait(lambda: "hostmaster" in host.run(dig, check=False).stdout, "the responder's SOA")
 
-    def start_client(self, name: str) -> None:
-        """Start ``wgsd client`` on a peer."""
-        flags = ["--device", INTERFACE, "--dns", SERVER, "--zone", ZONE]
-        self._start(name, "client", *flags)
+    def start_client(self, name: str, **settings: t.Any) -> None:
+        """Start ``wgsd client`` on a peer: by flags, or with more settings by a file."""
+        arguments = ["--device", INTERFACE, "--dns", SERVER, "--zone", ZONE]
+        if settings:
+            config = {"interface": INTERFACE, "zone": ZONE, "registries": [SERVER], **settings}
+            path = "/run/client.yml"
+            self.lab.host(name).path(path).write_text(json.dumps(config), encoding="utf-8")
+            arguments = ["--config", path]
+        self._start(name, "client", *arguments)
 
     def stop(self, name: str, daemon: str) -> None:
         """End a daemon as its service manager would.
@@ -113,6 +118,12 @@ class Mesh:
         status = process.wait(10)
         if ended_before is not None or status != 0:
             raise LabError(f"{name}: {daemon} ended with {status}: {self.log(name, daemon)}")
+
+    def kill(self, name: str, daemon: str) -> None:
+        """Take a daemon away as a crash would."""
+        process = self._daemons.pop((name, daemon))
+        process.kill()
+        process.wait(10)
 
     def close(self) -> None:
         """End all daemons; the lab ends the devices."""

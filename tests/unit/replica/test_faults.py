@@ -249,11 +249,6 @@ def garbage(_query, due):
     return [b"\0\x20" + due[0].id.to_bytes(2, "big") + b"\xff" * 30]
 
 
-def out_of_zone(_query, due):
-    due[0].answer[2:2] = [dns.rrset.from_text("www.example.org.", 1, "IN", "A", "192.0.2.66")]
-    return due
-
-
 @pytest.mark.parametrize("spoil", [cut_off, cut_within_a_message, nothing, garbage])
 @pytest.mark.parametrize("whole", [True, False], ids=["AXFR", "IXFR"])
 def test_a_transfer_without_a_good_end_changes_nothing_and_is_begun_again(
