@@ -8,22 +8,58 @@ from __future__ import annotations
 
 import base64
 import binascii
-import dataclasses
 import os
 import pathlib
 import typing as t
 
-from .errors import UsageError
-from .keys import PublicKey
-from .model import Endpoint, parse_network
-from .names import absolute, check_label, check_zone
-from .thirdparty import yaml
+from ..errors import UsageError
+from ..keys import PublicKey
+from ..model import Endpoint, parse_network
+from ..names import absolute, check_label, check_zone
+from .fields import Field, read
+from .settings import (
+    DEFAULT_KEEPALIVE,
+    DEFAULT_RATE_LIMIT,
+    DEFAULT_STATE_DIR,
+    TUNNEL_ONLY,
+    Access,
+    CatalogSettings,
+    ClientSettings,
+    DnssecSettings,
+    PublishTarget,
+    Remote,
+    ResponderSettings,
+    SelfSettings,
+    TsigKey,
+    ZoneSettings,
+)
+
+__all__ = [
+    "DEFAULT_TSIG_ALGORITHM",
+    "DEFAULT_VALIDITY",
+    "DNS_PORT",
+    "PERSISTENT_KEEPALIVE_MAX",
+    "TUNNEL_ONLY",
+    "WORKERS_MAX",
+    "Access",
+    "CatalogSettings",
+    "ClientSettings",
+    "DnssecSettings",
+    "PublishTarget",
+    "Remote",
+    "ResponderSettings",
+    "SelfSettings",
+    "TsigKey",
+    "ZoneSettings",
+    "check_interface",
+    "key_name",
+    "load_client",
+    "load_responder",
+    "server_address",
+]
 
 DNS_PORT = 53
-DEFAULT_KEEPALIVE = 25
-DEFAULT_RATE_LIMIT = 50
 RATE_LIMIT_MAX = 1_000_000
-DEFAULT_STATE_DIR = pathlib.Path("/var/lib/wgsd")
 METRICS_PORT = 9586
 WORKERS_MAX = 64
 TSIG_ALGORITHMS = ("hmac-sha224", "hmac-sha256", "hmac-sha384", "hmac-sha512")
@@ -39,168 +75,6 @@ DEFAULT_VALIDITY, VALIDITY_MIN, VALIDITY_MAX = 7, 2, 90
 #: IFNAMSIZ - 1: the longest interface name that Linux takes.
 INTERFACE_NAME_MAX = 15
 
-T = t.TypeVar("T")
-
-
-@dataclasses.dataclass(frozen=True)
-class SelfSettings:
-    """How the registry's own device is served.
-
-    Attributes:
-        endpoint: None for the address that a query came in on and the device's listen port.
-        allowed_ips: The registry's own allowed IPs as CIDR blocks.
-    """
-
-    endpoint: Endpoint | None = None
-    allowed_ips: tuple[str, ...] = ()
-
-
-@dataclasses.dataclass(frozen=True)
-class TsigKey:
-    """A shared secret (RFC 8945); the secret is never printed.
-
-    Attributes:
-        name: Absolute, lower case.
-        algorithm: Such as ``hmac-sha256``.
-    """
-
-    name: str
-    algorithm: str
-    secret: bytes = dataclasses.field(repr=False)
-
-
-@dataclasses.dataclass(frozen=True)
-class Access:
-    """Who may do something: whom any of these lets in.
-
-    Attributes:
-        networks: CIDR blocks that a query may come from.
-        keys: Names of TSIG keys that it may be signed with, absolute and lower case.
-        tunnel: Whether it may come in through the zone's device, to one of its addresses.
-    """
-
-    networks: tuple[str, ...] = ()
-    keys: tuple[str, ...] = ()
-    tunnel: bool = False
-
-
-#: Who may do what nobody is named for.
-TUNNEL_ONLY = Access(tunnel=True)
-
-
-@dataclasses.dataclass(frozen=True)
-class Remote:
-    """Another DNS server.
-
-    Attributes:
-        key: The name of the TSIG key that messages to it are signed with, absolute, lower case.
-    """
-
-    endpoint: Endpoint
-    key: str | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class DnssecSettings:
-    """How a zone is signed.
-
-    Attributes:
-        validity: Seconds from the making of a signature to its expiration.
-    """
-
-    validity: int
-
-
-@dataclasses.dataclass(frozen=True)
-class PublishTarget:
-    """An authoritative server that gets the zone's peers by dynamic update (RFC 2136).
-
-    Attributes:
-        zone: The zone there, absolute, lower case.
-    """
-
-    server: Remote
-    zone: str
-
-
-@dataclasses.dataclass(frozen=True)
-class CatalogSettings:
-    """A catalog zone (RFC 9432), whose members are the zones.
-
-    Attributes:
-        zone: Its name, absolute, lower case.
-        notify: Secondaries to notify of its changes.
-    """
-
-    zone: str
-    allow_transfer: Access = TUNNEL_ONLY
-    notify: tuple[Remote, ...] = ()
-
-
-@dataclasses.dataclass(frozen=True)
-class ZoneSettings:
-    """One zone and the device that it describes.
-
-    Attributes:
-        zone: Absolute, lower case.
-        own: How the registry itself is served; None for not at all.
-        names: Friendly names of keys, lower case.
-        allow_query: None for whoever comes in through the device, to one of its addresses.
-        notify: Secondaries to notify of changes, besides whoever has transferred the zone lately.
-        dnssec: None for a zone that is not signed.
-        publish: Where to push the zone's peers.
-    """
-
-    zone: str
-    device: str
-    own: SelfSettings | None = None
-    names: t.Mapping[PublicKey, str] = dataclasses.field(default_factory=dict)
-    allow_query: Access | None = None
-    allow_transfer: Access = TUNNEL_ONLY
-    notify: tuple[Remote, ...] = ()
-    dnssec: DnssecSettings | None = None
-    publish: tuple[PublishTarget, ...] = ()
-
-
-@dataclasses.dataclass(frozen=True)
-class ResponderSettings:
-    """What ``wgsd responder`` runs on.
-
-    Attributes:
-        listen: Addresses to serve on; empty for port 53 on the zones' tunnel addresses. The
-            unspecified address stands for all.
-        workers: Processes that answer.
-        metrics: Where to serve metrics over HTTP; None for nowhere.
-        keys: TSIG keys by name.
-        rate_limit: UDP responses a second of a worker to one network outside the tunnel; 0 for any.
-    """
-
-    zones: tuple[ZoneSettings, ...]
-    listen: tuple[Endpoint, ...] = ()
-    workers: int = 1
-    metrics: Endpoint | None = None
-    keys: t.Mapping[str, TsigKey] = dataclasses.field(default_factory=dict)
-    catalog: CatalogSettings | None = None
-    rate_limit: int = DEFAULT_RATE_LIMIT
-    state_dir: pathlib.Path = DEFAULT_STATE_DIR
-
-
-@dataclasses.dataclass(frozen=True)
-class ClientSettings:
-    """What ``wgsd client`` runs on.
-
-    Attributes:
-        registries: DNS servers of the zone, asked in this order.
-        keepalive: Seconds between keepalives to peers that the client connects, 0 for none.
-        key: What queries are signed with; None for nothing.
-    """
-
-    interface: str
-    zone: str
-    registries: tuple[Endpoint, ...]
-    keepalive: int = DEFAULT_KEEPALIVE
-    key: TsigKey | None = None
-
 
 def load_responder(path: pathlib.Path) -> ResponderSettings:
     """Read the configuration of the responder.
@@ -208,7 +82,7 @@ def load_responder(path: pathlib.Path) -> ResponderSettings:
     Raises:
         UsageError: the file cannot be read or a field is wrong; the message has file and line.
     """
-    top = _read(path)
+    top = read(path)
     top.only("listen", "zones", "workers", "metrics", "keys", "catalog", "rate_limit", "state_dir")
     no_keys: dict[str, TsigKey] = {}
     keys = top.optional("keys", _keys, no_keys)
@@ -238,7 +112,7 @@ def load_client(path: pathlib.Path) -> ClientSettings:
     Raises:
         UsageError: the file cannot be read or a field is wrong; the message has file and line.
     """
-    top = _read(path)
+    top = read(path)
     top.only("interface", "zone", "registries", "keepalive", "key")
     return ClientSettings(
         interface=top.required("interface").parsed(check_interface),
@@ -510,116 +384,3 @@ def _absolute_path(field: Field) -> pathlib.Path:
     if not path.is_absolute():
         field.fail(f"{str(path)!r} is not absolute", "start it with '/'")
     return path
-
-
-def _read(path: pathlib.Path) -> Field:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as exc:
-        reason = exc.strerror if isinstance(exc, OSError) else exc
-        remedy = "run as root" if isinstance(exc, PermissionError) else "check its path and mode"
-        raise UsageError(f"{path}: cannot be read: {reason}", remedy) from None
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.YAMLError as exc:
-        mark = getattr(exc, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}" if mark else str(path)
-        problem = getattr(exc, "problem", None) or exc
-        raise UsageError(f"{where}: not valid YAML: {problem}", "mend the line") from None
-    if node is None:
-        raise UsageError(f"{path}: the file is empty", "see docs/configuration.md for an example")
-    return Field(path, "", node)
-
-
-class Field:
-    """One node of the YAML tree that knows its file, line and path (``zones[0].self``)."""
-
-    def __init__(self, path: pathlib.Path, name: str, node: yaml.Node) -> None:
-        self._path = path
-        self._name = name
-        self._node = node
-
-    def fail(self, message: str, remedy: str = "") -> t.NoReturn:
-        """Raise a `UsageError` that names file, line and field."""
-        line = self._node.start_mark.line + 1
-        field = f"field {self._name}: " if self._name else ""
-        raise UsageError(f"{self._path}:{line}: {field}{message}", remedy)
-
-    def parse_with(self, parse: t.Callable[[str], T], text: str) -> T:
-        """Return ``parse(text)``, with this field named in the error."""
-        try:
-            return parse(text)
-        except UsageError as exc:
-            self.fail(exc.message, exc.remedy)
-
-    def parsed(self, parse: t.Callable[[str], T]) -> T:
-        """Return this field's text through *parse*."""
-        return self.parse_with(parse, self.text())
-
-    def text(self) -> str:
-        """Return a scalar as it is written; a bare number counts as text."""
-        if not isinstance(self._node, yaml.ScalarNode) or self._node.tag.endswith(":null"):
-            self.fail("a text is expected here")
-        return str(self._node.value)
-
-    def number(self, low: int, high: int) -> int:
-        """Return an integer within *low*..*high*."""
-        text = self.text()
-        if not (text.isascii() and text.isdigit() and low <= int(text) <= high):
-            self.fail(f"{text!r} is not a number from {low} to {high}")
-        return int(text)
-
-    def is_bool(self) -> bool:
-        """Whether the field is ``true`` or ``false``."""
-        return bool(self._node.tag == "tag:yaml.org,2002:bool")
-
-    def boolean(self) -> bool:
-        """Return a boolean, spelled as YAML 1.1 allows."""
-        return str(self._node.value).lower() in ("true", "yes", "on")
-
-    def items(self, at_least: int = 0) -> list[Field]:
-        """Return the fields of a sequence."""
-        if not isinstance(self._node, yaml.SequenceNode):
-            self.fail("a list is expected here", "write each item on a line that starts with '- '")
-        if len(self._node.value) < at_least:
-            self.fail("the list is empty", f"give at least {at_least}")
-        return [
-            Field(self._path, f"{self._name}[{i}]", node) for i, node in enumerate(self._node.value)
-        ]
-
-    def each(self, parse: t.Callable[[Field], T], at_least: int = 0) -> tuple[T, ...]:
-        """Return the fields of a sequence, each through *parse*."""
-        return tuple(parse(item) for item in self.items(at_least))
-
-    def entries(self) -> list[tuple[str, Field]]:
-        """Return the keys of a mapping and their fields; a key that comes twice is an error."""
-        if not isinstance(self._node, yaml.MappingNode):
-            self.fail("a mapping is expected here", "write it as 'key: value'")
-        found: dict[str, Field] = {}
-        for key_node, value_node in self._node.value:
-            key = str(key_node.value)
-            name = f"{self._name}.{key}" if self._name else key
-            if key in found:
-                Field(self._path, name, key_node).fail("is given twice", "remove one of them")
-            found[key] = Field(self._path, name, value_node)
-        return list(found.items())
-
-    def only(self, *known: str) -> None:
-        """Refuse keys that are not in *known*."""
-        for key, field in self.entries():
-            if key not in known:
-                field.fail("unknown key", f"known here: {', '.join(known)}")
-
-    def required(self, key: str) -> Field:
-        """Return the field of *key*, which must be there."""
-        for name, field in self.entries():
-            if name == key:
-                return field
-        self.fail(f"{key} is missing", f"add '{key}:'")
-
-    def optional(self, key: str, parse: t.Callable[[Field], T], default: T) -> T:
-        """Return the field of *key* through *parse*, or *default* if it is not there."""
-        for name, field in self.entries():
-            if name == key:
-                return parse(field)
-        return default
