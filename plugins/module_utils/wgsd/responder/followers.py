@@ -178,7 +178,7 @@ class Followers:
         self.changed = False
         found = [entry for entry in self._entries.values() if not entry.configured]
         return json.dumps(
-            [[*one.follower, wall - (now - one.asked), one.acknowledges] for one in found]
+            [[*one.follower, round(wall - now + one.asked), one.acknowledges] for one in found]
         ).encode()
 
     def restore(self, dumped: bytes, now: float, wall: float, keys: t.Container[str]) -> None:

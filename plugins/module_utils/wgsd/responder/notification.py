@@ -151,6 +151,8 @@ class Notification:
         It has not the right to write there. If power fails meanwhile, followers are lost that soon
         ask again, so nothing waits for the disk.
         """
+        if followers == self._followers:
+            return
         self._followers = followers
         new = self._path.with_name(f"{FILE}.new")
         try:

@@ -73,7 +73,7 @@ class Worker:
             chains: What to serve from the start.
             recorder: What to count with.
             cookie_secret: 16 bytes that all workers share.
-            tell_follower: Where to say who follows a zone, as `followers.Follower.decode` reads it.
+            tell_follower: Where to say who follows a zone, as `followers.decode` reads it.
             catalog: To serve as well, if the settings have one.
             monotonic: Seconds.
         """
