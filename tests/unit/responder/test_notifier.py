@@ -225,6 +225,18 @@ def test_a_signed_notification_takes_a_signed_acknowledgement(bed: Bed) -> None:
     bed.until(lambda: bed.figures()["ACKNOWLEDGED"] == 1)
 
 
+def test_who_signed_its_transfer_is_told_signed_with_the_same_key(bed: Bed) -> None:
+    client = bed.secondary()
+    notification = bed.start(serials={ZONE: 7})
+    bed.tell(client.follower(local="127.0.0.1", tsig=KEY.name))
+    bed.until(lambda: bed.figures()["FOLLOWERS"] == 1)
+    notification.publish(ZONE, 8)
+    request, source = bed.until(lambda: of_serial(client, 8))
+    assert request.keyname == dns.name.from_text(KEY.name)
+    client.respond(request, source)
+    bed.until(lambda: bed.figures()["ACKNOWLEDGED"] >= 1)
+
+
 @pytest.mark.parametrize("forged", ["another source", "another id", "another zone", "a request"])
 def test_a_forged_acknowledgement_does_not_count(bed: Bed, forged: str) -> None:
     secondary = bed.secondary()
