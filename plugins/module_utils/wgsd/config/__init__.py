@@ -6,8 +6,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import os
 import pathlib
 import typing as t
@@ -33,12 +31,14 @@ from .settings import (
     TsigKey,
     ZoneSettings,
 )
+from .tsig import DEFAULT_TSIG_ALGORITHM, TSIG_ALGORITHMS, key_name, read_key, read_keys
 
 __all__ = [
     "DEFAULT_TSIG_ALGORITHM",
     "DEFAULT_VALIDITY",
     "DNS_PORT",
     "PERSISTENT_KEEPALIVE_MAX",
+    "TSIG_ALGORITHMS",
     "TUNNEL_ONLY",
     "WORKERS_MAX",
     "Access",
@@ -62,12 +62,6 @@ DNS_PORT = 53
 RATE_LIMIT_MAX = 1_000_000
 METRICS_PORT = 9586
 WORKERS_MAX = 64
-TSIG_ALGORITHMS = ("hmac-sha224", "hmac-sha256", "hmac-sha384", "hmac-sha512")
-DEFAULT_TSIG_ALGORITHM = "hmac-sha256"
-#: Characters of an absolute domain name (RFC 1035 section 2.3.4 without its length bytes).
-KEY_NAME_MAX = 254
-#: Bytes; what is shorter can be guessed by trying.
-TSIG_SECRET_MIN = 16
 DAY = 86400
 #: Days that signatures are valid for: so long nobody has to look after a registry that is down, and
 #: a secondary's copy has expired long before.
@@ -85,7 +79,7 @@ def load_responder(path: pathlib.Path) -> ResponderSettings:
     top = read(path)
     top.only("listen", "zones", "workers", "metrics", "keys", "catalog", "rate_limit", "state_dir")
     no_keys: dict[str, TsigKey] = {}
-    keys = top.optional("keys", _keys, no_keys)
+    keys = top.optional("keys", read_keys, no_keys)
     zones = _zones(top.required("zones"), keys)
     return ResponderSettings(
         zones=zones,
@@ -121,7 +115,7 @@ def load_client(path: pathlib.Path) -> ClientSettings:
         keepalive=top.optional(
             "keepalive", lambda f: f.number(0, PERSISTENT_KEEPALIVE_MAX), DEFAULT_KEEPALIVE
         ),
-        key=top.optional("key", _own_key, None),
+        key=top.optional("key", read_key, None),
     )
 
 
@@ -269,68 +263,6 @@ def _access(field: Field, keys: t.Container[str]) -> Access:
         else:
             networks.append(item.parsed(parse_network))
     return Access(tuple(networks), tuple(names), tunnel)
-
-
-def _keys(field: Field) -> dict[str, TsigKey]:
-    keys: dict[str, TsigKey] = {}
-    for text, value in field.entries():
-        name = value.parse_with(key_name, text)
-        if name in keys:
-            value.fail(f"the key {name} is already there", "give each key a name of its own")
-        value.only("algorithm", "secret")
-        keys[name] = _tsig_key(name, value)
-    return keys
-
-
-def _own_key(field: Field) -> TsigKey:
-    field.only("name", "algorithm", "secret")
-    return _tsig_key(field.required("name").parsed(key_name), field)
-
-
-def _tsig_key(name: str, field: Field) -> TsigKey:
-    algorithm = field.optional("algorithm", _algorithm, DEFAULT_TSIG_ALGORITHM)
-    return TsigKey(name, algorithm, _secret(field.required("secret")))
-
-
-def key_name(text: str) -> str:
-    """Return the name of a TSIG key as `absolute` writes it.
-
-    Raises:
-        UsageError: no domain name.
-    """
-    name = absolute(text)
-    labels = name[:-1].split(".")
-    if len(name) > KEY_NAME_MAX or not all(_is_key_label(label) for label in labels):
-        raise UsageError(
-            f"{text!r} cannot be the name of a key", "write it like a domain name: a.example.com."
-        )
-    return name
-
-
-def _is_key_label(label: str) -> bool:
-    good = 0 < len(label) <= 63 and label.isascii()
-    return good and all(c.isalnum() or c in "-_" for c in label)
-
-
-def _algorithm(field: Field) -> str:
-    name = field.text().lower().rstrip(".")
-    if name in ("hmac-sha1", "hmac-md5", "hmac-md5.sig-alg.reg.int"):
-        field.fail(f"{name} is too weak", f"make a key for one of: {', '.join(TSIG_ALGORITHMS)}")
-    if name not in TSIG_ALGORITHMS:
-        field.fail(f"{name!r} is not known", f"give one of: {', '.join(TSIG_ALGORITHMS)}")
-    return name
-
-
-def _secret(field: Field) -> bytes:
-    # What was written goes into no error: it may be a secret with a slip of the pen.
-    remedy = "make one with: openssl rand -base64 32"
-    try:
-        secret = base64.b64decode(field.text(), validate=True)
-    except (binascii.Error, ValueError):
-        field.fail("not Base64", remedy)
-    if len(secret) < TSIG_SECRET_MIN:
-        field.fail(f"the secret has {len(secret)} bytes, not {TSIG_SECRET_MIN} or more", remedy)
-    return secret
 
 
 def _self(field: Field) -> SelfSettings | None:
