@@ -11,17 +11,22 @@ import os
 import pathlib
 import random
 import signal
+import socket
 import threading
 import time
 import typing as t
 
 import dns.exception
+import dns.message
+import dns.query
+import dns.rdatatype
+import dns.rrset
 import pytest
 
 from wgsd.zone import serial
 
 from .bare import BareLab
-from .responder import ALICE, BOB, PYTHONS, ZONE, Bed
+from .responder import ALICE, BOB, PYTHONS, TUNNEL, ZONE, Bed
 
 pytestmark = pytest.mark.lab
 
@@ -66,6 +71,16 @@ def serial_of(bed: Bed) -> int:
             answer = bed.ask(ZONE, "SOA", timeout=0.2).answer
             if answer:
                 return int(answer[0][0].serial)
+
+
+def ixfr(bed: Bed, since: int) -> dns.message.Message:
+    """Ask over UDP for what has changed since a serial."""
+    query = dns.message.make_query(ZONE, "IXFR", use_edns=0, payload=1232)
+    held = dns.rrset.from_text(ZONE, 0, "IN", "SOA", f". . {since} 0 0 0 0")
+    query.authority.append(held)
+    with bed.host.network(), socket.socket(type=socket.SOCK_DGRAM) as sock:
+        sock.setblocking(False)
+        return dns.query.udp(query, TUNNEL, timeout=5, sock=sock, one_rr_per_rrset=True)
 
 
 def is_served(bed: Bed, port: int) -> t.Callable[[], bool]:
@@ -113,6 +128,21 @@ def test_what_changed_while_it_was_down_is_a_newer_version(bed: Bed) -> None:
     responder.restart()
     bed.until(is_served(bed, 5000))
     assert serial.is_newer(serial_of(bed), before)
+
+
+def test_who_has_a_version_of_before_a_restart_gets_only_what_has_changed(bed: Bed) -> None:
+    responder = bed.start()
+    bed.until(is_served(bed, 41414))
+    before = serial_of(bed)
+    responder.restart()
+    bed.set(ALICE, "endpoint", "198.51.100.1:5000")
+    bed.until(is_served(bed, 5000))
+    # New and old SOA record, what was deleted, the new one, what was added, and the new one again.
+    answer = ixfr(bed, before).answer
+    versions = [rrset[0].serial for rrset in answer if rrset.rdtype == dns.rdatatype.SOA]
+    assert versions == [serial_of(bed), before, serial_of(bed), serial_of(bed)]
+    ports = [rrset[0].port for rrset in answer if rrset.rdtype == dns.rdatatype.SRV]
+    assert ports == [41414, 41414, 5000, 5000]
 
 
 def test_a_hundred_kills_in_the_middle_of_changes_never_send_the_serial_back(bed: Bed) -> None:
