@@ -179,10 +179,10 @@ def test_the_watcher_alone_may_administer_the_network(site: Site) -> None:
         pid, name, permitted, effective = line.split()
         kind = "supervisor" if int(pid) == main else name
         rights.setdefault(kind, []).append((int(permitted, 16), int(effective, 16)))
-    assert rights.keys() == {"supervisor", "wgsd-watcher", "wgsd-worker"}
+    assert rights.keys() == {"supervisor", "wgsd-watcher", "wgsd-worker", "wgsd-notifier"}
     assert not any(effective & CAP_NET_ADMIN for _permitted, effective in rights["supervisor"])
     assert all(effective & CAP_NET_ADMIN for _permitted, effective in rights["wgsd-watcher"])
-    assert set(rights["wgsd-worker"]) == {(0, 0)}
+    assert {*rights["wgsd-worker"], *rights["wgsd-notifier"]} == {(0, 0)}
 
 
 def test_metrics_come_with_their_library(site: Site, registry: Host) -> None:
