@@ -38,7 +38,7 @@ from tests.unit.zone.asking import (
     many,
 )
 from tests.unit.zone.test_properties import beside, ordinary_queries
-from wgsd.config import Access, ResponderSettings, ZoneSettings
+from wgsd.config import Access, ResponderSettings, TsigKey, ZoneSettings
 from wgsd.model import Endpoint
 from wgsd.responder import frames, stats
 from wgsd.responder import streams as streams_module
@@ -74,9 +74,10 @@ class Bed:
         self.control.settimeout(5)
         self._version = Version(ZONE, 0)
         self._theirs = theirs
+        self.followers, self._tell = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         recorder = self.board.worker(0)
         worker = module.Worker(
-            theirs, [listener], configured, [Chain(self._version)], recorder, bytes(16)
+            theirs, [listener], configured, [Chain(self._version)], recorder, bytes(16), self._tell
         )
         self._thread = threading.Thread(target=worker.run)
         self._thread.start()
@@ -112,14 +113,16 @@ class Bed:
         self.control.close()
         self._thread.join(5)
         assert not self._thread.is_alive()
-        self._theirs.close()
+        for end in (self._theirs, self.followers, self._tell):
+            end.close()
 
 
 @contextlib.contextmanager
-def serving(guarded: bool, rate_limit: int = 0) -> t.Iterator[Bed]:
+def serving(guarded: bool, rate_limit: int = 0, keys: t.Sequence[TsigKey] = ()) -> t.Iterator[Bed]:
     """A worker on a listener of that kind."""
     listener = dataclasses.replace(listen(Endpoint(LOOPBACK, free_port())), guarded=guarded)
-    one = Bed(listener, settings(guarded, rate_limit))
+    configured = settings(guarded, rate_limit)
+    one = Bed(listener, dataclasses.replace(configured, keys={key.name: key for key in keys}))
     try:
         yield one
     finally:

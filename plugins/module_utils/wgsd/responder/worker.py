@@ -158,10 +158,11 @@ class Worker:
             self._poll.unregister(descriptor)
         self._streams.finish()
         end = self._monotonic() + FINISH
+        hurry = self._streams.advance()
         while self._streams and (left := end - self._monotonic()) > 0:
-            hurry = self._streams.advance()
             for descriptor, mask in self._poll.poll(0.0 if hurry else left):
                 self._streams.progress(descriptor, mask)
+            hurry = self._streams.advance()
 
     def _take_deltas(self) -> None:
         # Whether a supervisor has closed the socket or has died comes to the same.
