@@ -13,7 +13,15 @@ import pytest
 from wgsd.config import Remote
 from wgsd.model import Endpoint
 from wgsd.responder.followers import Follower, Followers
-from wgsd.responder.notices import PORTION, PORTION_PERIOD, WAITS, Lost, Notice, Notices
+from wgsd.responder.notices import (
+    PORTION,
+    PORTION_PERIOD,
+    PORTIONS_LATE,
+    WAITS,
+    Lost,
+    Notice,
+    Notices,
+)
 
 pytestmark = pytest.mark.unit
 
@@ -72,19 +80,35 @@ def test_everyone_is_told_of_a_change_once_it_is_acknowledged_no_more() -> None:
     assert bed.notices.wait(bed.now) is None
 
 
+def test_what_could_not_be_sent_in_time_is_made_up_for() -> None:
+    followers = [CLIENT._replace(address=f"10.1.{n // 250}.{n % 250}") for n in range(1000)]
+    bed = Bed(*followers)
+    bed.publish(7)
+    while bed.due():
+        pass
+    bed.now += PORTIONS_LATE * PORTION_PERIOD
+    portions = []
+    while portion := bed.due():
+        portions.append(len(portion))
+    assert portions == [PORTION] * PORTIONS_LATE
+
+
 def test_many_are_told_in_portions() -> None:
     followers = [CLIENT._replace(address=f"10.1.{n // 250}.{n % 250}") for n in range(1000)]
     bed = Bed(*followers)
     bed.publish(7)
-    told = [bed.due()]
-    assert bed.due() == []
-    while wait := bed.notices.wait(bed.now):
-        told.append(bed.due(wait))
-        if len(told) == 40:
-            break
-    assert [len(portion) for portion in told[:32]] == [PORTION] * 31 + [1000 - 31 * PORTION]
-    assert {n.follower for portion in told[:32] for n in portion} == set(followers)
-    assert 31 * PORTION_PERIOD < 1
+    told = []
+    started = bed.now
+    while len(told) < 1000:
+        wait = bed.notices.wait(bed.now)
+        assert wait is not None
+        portion = bed.due(wait)
+        told += [notice.follower for notice in portion]
+        assert 0 < len(portion) <= PORTION
+        took = bed.now - started
+        assert len(told) <= PORTION * (PORTIONS_LATE + 1 + round(took / PORTION_PERIOD))
+    assert set(told) == set(followers)
+    assert 0.2 < took < 0.4
 
 
 def test_who_does_not_acknowledge_is_told_the_same_again_ever_more_rarely() -> None:

@@ -17,6 +17,8 @@ WAITS = (0.5, 1.0, 2.0, 4.0, 8.0)
 #: How many are sent at a time, and the seconds from one portion to the next: 1,000 followers are
 #: told within a third of a second, and no queue on the way has to hold them all.
 PORTION, PORTION_PERIOD = 32, 0.01
+#: Portions that may be made up for at once, when others have had the processor meanwhile.
+PORTIONS_LATE = 5
 #: Seconds in which a new version may overtake the transfer of the one before it to a new follower.
 RACE = 1.0
 
@@ -143,7 +145,8 @@ class Notices:
             else:
                 notices.append(self._send(entry.follower, serial, now))
         if notices:
-            self._next_portion = now + PORTION_PERIOD
+            earliest = now - PORTIONS_LATE * PORTION_PERIOD
+            self._next_portion = max(self._next_portion, earliest) + PORTION_PERIOD
         return notices
 
     def wait(self, now: float) -> float | None:
