@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import dns.flags
 import dns.message
 import dns.name
@@ -13,6 +15,8 @@ import dns.opcode
 import dns.rcode
 import dns.rdatatype
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from wgsd.zone import notify
 from wgsd.zone.records import build
@@ -72,3 +76,10 @@ def other(rdtype: str, opcode: int) -> bytes:
 def test_what_is_no_response_to_a_notify_is_refused(wire: bytes) -> None:
     with pytest.raises(ValueError, match=r"^not a "):
         notify.read_response(wire)
+
+
+@given(st.binary(max_size=64), st.integers(0, 40))
+def test_no_bytes_do_more_than_being_refused(noise: bytes, kept: int) -> None:
+    whole = dns.message.make_response(request()).to_wire()
+    with contextlib.suppress(ValueError):
+        assert notify.read_response(whole[:kept] + noise).rcode in range(16)
