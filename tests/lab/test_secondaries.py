@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import struct
 import subprocess
 import time
 import typing as t
@@ -24,8 +26,6 @@ from .responder import ALICE, BOB, CAROL, PUBLIC, SERVICE, TUNNEL, ZONE, instanc
 pytestmark = pytest.mark.lab
 
 PREFIX = "wgts"
-#: More than BIND takes of one type at one name by default: 100.
-CROWD = [PublicKey(bytes([number, 7]) * 16) for number in range(120)]
 #: What tells of one incoming transfer of the zone in a server's log: increments, whole zones.
 INCREMENTS = {
     "knot": f"[{ZONE}] IXFR, incoming, remote {TUNNEL}@53, finished",
@@ -45,21 +45,24 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Followed]:
         yield one
 
 
-@pytest.fixture
-def crowd(followed: Followed) -> t.Iterator[None]:
-    """So many peers that their list has more records than BIND takes by default."""
+@contextlib.contextmanager
+def crowd(followed: Followed, count: int) -> t.Iterator[list[PublicKey]]:
+    """So many more peers on the device, on ports from 4000 on."""
     assert followed.bed.device
-    words = [
-        word
-        for number, key in enumerate(CROWD)
-        for word in ("peer", key.base64, "endpoint", f"198.51.100.{100 + number}:{4000 + number}")
-    ]
-    followed.bed.device.set(*words)
+    keys = [PublicKey(struct.pack("!H", 1000 + number) * 16) for number in range(count)]
+    followed.bed.device.set(
+        *(
+            word
+            for number, key in enumerate(keys)
+            for word in ("peer", key.base64, "endpoint", f"198.51.100.100:{4000 + number}")
+        )
+    )
     try:
-        followed.wait("last of them", lambda: followed.bed.port_of(CROWD[-1]) == 4119)
-        yield
+        followed.wait("last of them", lambda: followed.bed.port_of(keys[-1]) == 3999 + count)
+        yield keys
     finally:
-        followed.bed.device.set(*(word for key in CROWD for word in ("peer", key.base64, "remove")))
+        followed.bed.device.set(*(word for key in keys for word in ("peer", key.base64, "remove")))
+        followed.wait("end of them", lambda: followed.bed.port_of(keys[-1]) is None)
 
 
 def counts(followed: Followed, told: dict[str, str]) -> dict[str, int]:
@@ -129,13 +132,30 @@ def test_a_storm_of_changes_makes_few_versions_and_the_same_zone_everywhere(
     assert 0 < last - first < 100
 
 
-def test_more_peers_than_bind_takes_by_default_need_a_word_in_its_configuration(
-    followed: Followed, crowd: None
+def test_bind_takes_more_peers_than_it_does_by_default_where_it_is_told_to(
+    followed: Followed,
 ) -> None:
-    whole = followed.wait_same()
-    listed = [line for line in whole if line[:2] == (SERVICE, "PTR")]
-    assert len(listed) > 100
-    assert len(followed.servers["knot"].transfer(ZONE)) == len(whole)
+    with crowd(followed, 120):
+        whole = followed.wait_same()
+        assert len([line for line in whole if line[:2] == (SERVICE, "PTR")]) > 100
+
+
+def test_knot_and_nsd_have_all_peers_where_no_message_can_hold_their_list(
+    followed: Followed,
+) -> None:
+    # BIND keeps no more than 64 KB of one type at one name.
+    followed.stop("named")
+    try:
+        with crowd(followed, 1000) as keys:
+            for make, server in followed.servers.items():
+                followed.wait(f"list at {make}", lambda s=server: port_of(s, keys[-1]) == 4999)
+                for number in range(0, len(keys), 50):
+                    assert port_of(server, keys[number]) == 4000 + number, make
+            listed = [line for line in followed.transfer() if line[:2] == (SERVICE, "PTR")]
+            assert sum(len(data) for _owner, _rdtype, _ttl, data in listed) > 65536
+    finally:
+        followed.follow("named")
+    followed.wait_same()
 
 
 def test_a_secondary_that_was_away_catches_up_by_increments(followed: Followed) -> None:
