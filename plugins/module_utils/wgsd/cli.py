@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The command line: ``wgsd responder | client | peers | status``.
+"""The command line: ``wgsd responder | client | peers | status | keys``.
 
 Exit codes: 0 all done, 1 some peers failed, 2 bad usage or configuration, 3 device or server out
 of reach.
@@ -24,7 +24,7 @@ from .directory import Directory
 from .errors import DeviceError, ServerError, UsageError, WgsdError
 from .names import check_zone
 from .replica import Contents, fetch
-from .responder import report
+from .responder import keys, report
 
 ALL_DONE = 0
 SOME_PEERS_FAILED = 1
@@ -80,6 +80,11 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--interface", help="default: those of the configurations in /etc/wgsd")
     sub.add_argument("--json", action="store_true", help="for machines")
     sub.set_defaults(run=_status)
+
+    sub = commands.add_parser("keys", help="show what the parents of signed zones have to say")
+    sub.add_argument("--config", type=pathlib.Path, default=RESPONDER_CONFIG, metavar="FILE")
+    sub.add_argument("--json", action="store_true", help="for machines")
+    sub.set_defaults(run=_keys)
     return parser
 
 
@@ -223,3 +228,27 @@ def _places(named: str | None) -> tuple[list[str], config.ResponderSettings | No
             f"there is neither {CLIENT_CONFIG} nor {RESPONDER_CONFIG}", "give --interface"
         )
     return list(dict.fromkeys(interfaces)), registry
+
+
+def _keys(arguments: argparse.Namespace) -> int:
+    """Show the DS records of signed zones, as lines of a zone file for people."""
+    settings = config.load_responder(arguments.config)
+    signed = [zone.zone for zone in settings.zones if zone.dnssec]
+    if not signed:
+        raise UsageError(f"{arguments.config}: no zone is signed", "give a zone 'dnssec: true'")
+    stored = {zone: keys.KeyStore(settings.state_dir, zone).read() for zone in signed}
+    told = [(zone, key, key.ds(zone)) for zone in signed for key in stored[zone]]
+    if arguments.json:
+        rows = [
+            {"zone": zone, "tag": key.tag, "role": key.role.value, "since": key.since, "ds": ds}
+            for zone, key, ds in told
+        ]
+        _say(json.dumps(rows, indent=2))
+    else:
+        for zone, key, ds in told:
+            if key.role is not keys.Role.RETIRED:
+                _say(f"{zone} IN DS {ds} ; {key.role.value}")
+    missing = [zone for zone in signed if not stored[zone]]
+    for zone in missing:
+        _complain(f"wgsd keys: {zone} has no key yet; the responder makes it when it starts")
+    return SOME_PEERS_FAILED if missing else ALL_DONE

@@ -16,6 +16,7 @@ import pytest
 
 from wgsd.keys import PublicKey
 from wgsd.names import instance_name, txt_strings
+from wgsd.responder.keys import KeyStore
 
 from .scripted_dns import ScriptedServer, respond
 
@@ -145,3 +146,38 @@ def test_secrets_that_everyone_can_read_are_warned_about(tmp_path):
         assert done.returncode == 0, done.stderr
         assert ("holds secrets" in done.stderr) is warned
         assert "MDEy" not in done.stderr
+
+
+def signing_config(folder: pathlib.Path, **zone: object) -> pathlib.Path:
+    path = folder / "responder.yml"
+    settings = {"zones": [{"zone": "example.com", "device": "wg0", **zone}]}
+    path.write_text(json.dumps({**settings, "state_dir": str(folder)}))
+    return path
+
+
+def test_the_ds_records_of_signed_zones_are_shown_as_in_a_zone_file(tmp_path):
+    path = signing_config(tmp_path, dnssec=True)
+    (key,) = KeyStore(tmp_path, "example.com.").have()
+    done = wgsd("keys", "--config", str(path))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"example.com. IN DS {key.ds('example.com.')} ; active\n"
+    (row,) = json.loads(wgsd("keys", "--config", str(path), "--json").stdout)
+    assert row == {
+        "zone": "example.com.",
+        "tag": key.tag,
+        "role": "active",
+        "since": key.since,
+        "ds": key.ds("example.com."),
+    }
+
+
+def test_a_zone_that_has_no_key_yet_is_told(tmp_path):
+    done = wgsd("keys", "--config", str(signing_config(tmp_path, dnssec=True)))
+    assert done.returncode == 1
+    assert "example.com. has no key yet" in done.stderr
+
+
+def test_zones_that_are_not_signed_have_no_keys_to_show(tmp_path):
+    done = wgsd("keys", "--config", str(signing_config(tmp_path)))
+    assert done.returncode == 2
+    assert "no zone is signed" in done.stderr

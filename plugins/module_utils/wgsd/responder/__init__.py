@@ -16,7 +16,7 @@ from ..errors import DeviceError
 from ..model import Endpoint
 from ..thirdparty import dns
 from ..zone.version import Interface, tunnel_addresses
-from . import exporter, privileges
+from . import exporter, keys, privileges
 from .supervisor import Supervisor
 
 #: The longest zone, in bytes on the wire, whose SRV answers with two allowed IPs fit 512 bytes.
@@ -49,6 +49,7 @@ def check(settings: ResponderSettings) -> list[str]:
     if settings.metrics is not None:
         exporter.check()
         warnings += _metrics_warnings(settings, settings.metrics)
+    keys.check(settings)
     for zone in settings.zones:
         if len(dns.name.from_text(zone.zone).to_wire() or b"") > COMFORTABLE_ZONE:
             warnings.append(
