@@ -154,11 +154,13 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
         changed = store.forget() or not before
     else:
         changed = _roll(module, store)
+    foreign = foreign_files(folder / FOLDER)
     if not module.check_mode:
-        changed = take_over(folder / FOLDER) or changed
+        for path in foreign:
+            os.chown(path, os.geteuid(), os.getegid())
     after = describe(store.read(), zone)
     return {
-        "changed": changed,
+        "changed": changed or bool(foreign),
         "keys": after,
         "ds": [key["ds"] for key in after if key["role"] != Role.RETIRED.value],
         "diff": {"before": _lines(before), "after": _lines(after)},
@@ -192,16 +194,15 @@ def _roll(module: AnsibleModule, store: KeyStore) -> bool:
     return is_due
 
 
-def take_over(folder: pathlib.Path) -> bool:
-    """Take the keys from the user that the responder runs as; return whether it had any.
+def foreign_files(folder: pathlib.Path) -> list[pathlib.Path]:
+    """Return what there is of keys that the responder's user owns and root should.
 
-    Its watcher has the right to read them nevertheless. Its workers, which face the network, have
-    not: of them only the user is the same.
+    The watcher has the right to read them nevertheless. The workers, which face the network, have
+    not; of them only the user is the same.
     """
-    taken = [path for path in (folder, *folder.iterdir()) if path.stat().st_uid != os.geteuid()]
-    for path in taken:
-        os.chown(path, os.geteuid(), os.getegid())
-    return bool(taken)
+    if not folder.is_dir():
+        return []
+    return [path for path in (folder, *folder.iterdir()) if path.stat().st_uid != os.geteuid()]
 
 
 def describe(keys: t.Iterable[Key], zone: str) -> list[dict[str, t.Any]]:
