@@ -14,12 +14,12 @@ import subprocess
 import sys
 import typing as t
 
-from . import handshake, page, responder, soak
+from . import handshake, page, responder, soak, zone
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 OUTPUT = ROOT / "tests" / "output" / "bench.json"
 #: What runs if nothing is named.
-SPEED = ("handshake", "responder")
+SPEED = ("handshake", "responder", "zone")
 NAMES = (*SPEED, "soak", "page")
 
 
@@ -30,7 +30,7 @@ def main() -> int:
         "names",
         nargs="*",
         metavar="NAME",
-        help=f"{', '.join(NAMES)}; by default {' and '.join(SPEED)}. 'page' measures nothing: it"
+        help=f"{', '.join(NAMES)}; by default {', '.join(SPEED)}. 'page' measures nothing: it"
         " writes the last figures into docs/performance.md",
     )
     parser.add_argument("--quick", action="store_true", help="few and short runs")
@@ -49,6 +49,8 @@ def main() -> int:
             found = handshake.measure(arguments.quick)
         elif name == "responder":
             found = responder.measure(arguments.quick)
+        elif name == "zone":
+            found = zone.measure(arguments.quick)
         else:
             found = soak.run()
             is_good = is_good and not found["faults"]

@@ -44,6 +44,7 @@ def command(
     rounds: int | None = None,
     rate: int | None = None,
     edns: bool = False,
+    dnssec: bool = False,
     outstanding: int = OUTSTANDING,
     yields: bool = False,
     cpus: t.Collection[int] = (),
@@ -55,6 +56,7 @@ def command(
         seconds: How long to run.
         rounds: How often to run through the file; instead of *seconds*.
         rate: Queries a second at most.
+        dnssec: Whether to ask for signatures (the DO bit), by EDNS.
         yields: Whether to run only where nobody else wants to (SCHED_IDLE). Niceness would not do:
             it counts within a session only, where the kernel makes groups of them (sched(7)).
         cpus: Where to run; anywhere by default.
@@ -72,6 +74,8 @@ def command(
         words += ["-Q", str(rate)]
     if edns:
         words.append("-e")
+    if dnssec:
+        words.append("-D")
     return words
 
 

@@ -25,7 +25,7 @@ def write(results: t.Mapping[str, t.Any]) -> None:
         LabError: the marks are not in the page.
     """
     page = PAGE.read_text(encoding="utf-8")
-    for name, make in (("responder", _responder), ("soak", _soak)):
+    for name, make in (("responder", _table), ("zone", _table), ("soak", _soak)):
         if name in results:
             page = _replace(page, name, make(results[name]))
     PAGE.write_text(page, encoding="utf-8")
@@ -40,7 +40,7 @@ def _replace(page: str, name: str, figures: str) -> str:
     return f"{before}{begin}\n\n{figures}\n\n{end}{after}"
 
 
-def _responder(found: t.Mapping[str, t.Any]) -> str:
+def _table(found: t.Mapping[str, t.Any]) -> str:
     machine = found["machine"]
     lines = [
         f"Measured {found['when'][:10]} at {found['commit']}: {machine['cpus']} cores,"

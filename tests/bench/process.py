@@ -27,6 +27,7 @@ from .registry import PUBLIC, Device, Registry
 PYTHON = "/usr/bin/python3"
 DNS_PORT = 53
 _TICKS = os.sysconf("SC_CLK_TCK")
+_STATE = "/run/wgsd-state"
 WORKER = "wgsd-worker"
 WATCHER = "wgsd-watcher"
 #: Seconds that a process has lived for once it is what it is to be, and there to stay.
@@ -60,27 +61,40 @@ class Responder:
         process: The first process: the main PID of the unit.
     """
 
-    def __init__(self, registry: Registry, device: Device, workers: int, **settings: t.Any) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        device: Device,
+        workers: int,
+        zone: t.Mapping[str, t.Any] = types.MappingProxyType({}),
+        **settings: t.Any,
+    ) -> None:
+        """Prepare it.
+
+        Args:
+            zone: Settings of the zone, besides those that it takes to serve *device*.
+            settings: All others.
+        """
         self.registry = registry
         self.device = device
-        self._settings = {"workers": workers, **settings}
+        self._zone = zone
+        self._settings = {"workers": workers, "state_dir": _STATE, **settings}
         self.first_answer = 0.0
         self.process: subprocess.Popen[bytes]
         self._log = registry.folder / "responder.log"
 
     def __enter__(self) -> Responder:
         host, device, folder = self.registry.host, self.device, self.registry.folder
-        state = host.path("/run/wgsd-state")
-        state.mkdir(exist_ok=True)
+        host.path(self._settings["state_dir"]).mkdir(exist_ok=True)
         host.path("/run/wgsd-responder").mkdir(exist_ok=True)
         own = {
             "endpoint": f"{PUBLIC}:{device.wireguard.listen_port}",
             "allowed_ips": [f"{device.address}/32"],
         }
-        zone = {"zone": wire.ZONE, "device": device.name, "self": own}
+        zone = {"zone": wire.ZONE, "device": device.name, "self": own, **self._zone}
         config = folder / "responder.yml"
         config.write_text(
-            json.dumps({"zones": [zone], "state_dir": "/run/wgsd-state", **self._settings}),
+            json.dumps({"zones": [zone], **self._settings}),
             encoding="utf-8",
         )
         with contextlib.ExitStack() as stack:
@@ -212,6 +226,11 @@ class Asker:
     def close(self) -> None:
         """Let the socket go."""
         self._socket.close()
+
+
+def run_ns_of(pid: int) -> int:
+    """Return the nanoseconds that a process has run so far, as the scheduler counts them."""
+    return int(pathlib.Path(f"/proc/{pid}/schedstat").read_text(encoding="ascii").split()[0])
 
 
 def cpu_of(pid: int) -> float:

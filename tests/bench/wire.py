@@ -11,7 +11,13 @@ import struct
 
 ZONE = "example.com."
 SERVICE = f"_wireguard._udp.{ZONE}"
+SOA = 6
 SRV = 33
+OPT = 41
+IXFR = 251
+AXFR = 252
+#: Bytes of a UDP response that are taken (RFC 6891).
+PAYLOAD = 1232
 NOERROR = 0
 NXDOMAIN = 3
 
@@ -19,6 +25,10 @@ _HEADER = struct.Struct("!HHHHHH")
 _QUESTION = struct.Struct("!HH")
 #: Type, class, TTL, length, and of the data priority, weight and port (RFC 2782).
 _SRV_RECORD = struct.Struct("!HHIHHHH")
+#: Of a record after its name: type, class, TTL and length.
+RECORD = struct.Struct("!HHIH")
+#: The end of a SOA record: serial, refresh, retry, expire and minimum.
+SOA_NUMBERS = struct.Struct("!IIIII")
 _RESPONSE = 0x8000
 _POINTER_TO_QUESTION = b"\xc0\x0c"
 
@@ -33,6 +43,37 @@ def query(name: str, rdtype: int = SRV) -> bytes:
     labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split(".")[:-1])
     header = _HEADER.pack(0, 0, 1, 0, 0, 0)
     return header[2:] + labels + b"\0" + _QUESTION.pack(rdtype, 1)
+
+
+def ixfr(serial: int) -> bytes:
+    """Return a query for what has changed in the zone since *serial*, without its ID.
+
+    It has the version in the authority section (RFC 1995 section 3) and takes large datagrams.
+    """
+    asked = bytearray(query(ZONE, IXFR))
+    asked[6:10] = b"\0\1\0\1"
+    soa = b"\0\0" + SOA_NUMBERS.pack(serial, 0, 0, 0, 0)
+    version = _POINTER_TO_QUESTION + RECORD.pack(SOA, 1, 0, len(soa)) + soa
+    return bytes(asked) + version + b"\0" + RECORD.pack(OPT, PAYLOAD, 0, 0)
+
+
+def soa_numbers(response: bytes, question: bytes) -> bytes:
+    """Return serial, refresh, retry, expire and minimum of a response's first record.
+
+    Args:
+        question: What `query` made.
+
+    Raises:
+        ValueError: it has no such record.
+    """
+    start = len(question) + 4
+    if response[start - 2 : start] != _POINTER_TO_QUESTION:
+        raise ValueError(f"no record of the zone: {response.hex()}")
+    rdtype, _class, _ttl, length = RECORD.unpack_from(response, start)
+    end = start + RECORD.size + length
+    if rdtype != SOA:
+        raise ValueError(f"a record of type {rdtype} instead of SOA")
+    return response[end - SOA_NUMBERS.size : end]
 
 
 def read_answer(response: bytes, question: bytes) -> tuple[int, int]:
