@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The module wgsd_dnssec: each state, twice, in check mode, and where the responder does not follow.
+"""The module wgsd_dnssec: each state twice, in check mode, and where no responder follows.
 
 systemd is a double here; the rollover itself is validated in the lab.
 """
