@@ -29,7 +29,7 @@ from wgsd.responder.crew import Crew, Member
 from wgsd.responder.sockets import Listener, listen
 from wgsd.responder.stats import Board
 from wgsd.responder.worker import Worker, load_record_types
-from wgsd.zone.version import Delta, Version
+from wgsd.zone.version import Chain, Delta, Version
 
 pytestmark = pytest.mark.unit
 
@@ -55,7 +55,7 @@ class Bed:
             load_record_types()
             privileges.drop()
             recorder = self.board.worker(index)
-            Worker(control, listeners, settings, [version], recorder, bytes(16)).run()
+            Worker(control, listeners, settings, [Chain(version)], recorder, bytes(16)).run()
 
         return serve
 
