@@ -15,18 +15,24 @@ import typing as t
 
 import pytest
 
-from tests.unit.zone.asking import ALICE, BOB, CAROL, content
+from tests.unit.zone.asking import ALICE, BOB, CAROL, content, many
 from wgsd.errors import ServerError
 from wgsd.names import SERVICE
 from wgsd.responder import frames
 from wgsd.responder.publisher import PERIOD, RETRY_MAX, Publisher, publish
-from wgsd.zone.publication import Change, names_of
+from wgsd.zone.publication import Change, list_of, names_of
 from wgsd.zone.version import Content, Instance, Version
 
 pytestmark = pytest.mark.unit
 
 ZONE, THERE = "mesh.example.", "corp.example."
 MOVED = dataclasses.replace(ALICE, port=1)
+
+
+def wanted(*instances: Instance) -> dict[str, t.AbstractSet[t.Any]]:
+    """What the server is to have."""
+    one = content(*instances)
+    return {**names_of(THERE, one), SERVICE: list_of(THERE, one)}
 
 
 class Obedient:
@@ -76,12 +82,12 @@ class Scene:
         return self.publisher.work()
 
     def has(self, *instances: Instance) -> bool:
-        return self.server.names == names_of(THERE, content(*instances))
+        return self.server.names == wanted(*instances)
 
 
 def test_at_first_the_server_is_looked_at_and_brought_up_to_date() -> None:
     scene = Scene(ALICE, BOB)
-    scene.server.names = names_of(THERE, content(CAROL, BOB))
+    scene.server.names = wanted(CAROL, BOB)
     assert scene.work() is None
     assert scene.has(ALICE, BOB)
     assert (scene.server.looks, scene.server.rounds) == (1, 1)
@@ -89,7 +95,7 @@ def test_at_first_the_server_is_looked_at_and_brought_up_to_date() -> None:
 
 def test_a_server_that_has_all_is_told_nothing() -> None:
     scene = Scene(ALICE)
-    scene.server.names = names_of(THERE, content(ALICE))
+    scene.server.names = wanted(ALICE)
     assert scene.work() is None
     assert scene.server.rounds == 0
 
@@ -116,7 +122,7 @@ def test_steps_in_quick_succession_are_told_together() -> None:
 
 def test_while_nothing_is_known_the_server_keeps_what_it_has() -> None:
     scene = Scene()
-    scene.server.names = names_of(THERE, content(ALICE))
+    scene.server.names = wanted(ALICE)
     assert scene.work() is None
     assert scene.server.looks == 0
     scene.become(BOB)
@@ -182,7 +188,7 @@ def test_a_process_publishes_what_it_is_handed_until_its_control_socket_closes()
     class Telling(Obedient):
         def change(self, batch: t.Sequence[Change]) -> None:
             server.change(batch)
-            if server.names == names_of(THERE, after):
+            if server.names == wanted(ALICE, BOB):
                 told.set()
 
     version = Version(ZONE, 1, Content((), {}))
@@ -222,3 +228,15 @@ def test_a_process_tells_its_supervisor_of_trouble_and_of_its_end() -> None:
             assert frames.take(heard) == b""
         thread.join(10)
         assert not thread.is_alive()
+
+
+def test_a_list_that_is_too_long_is_cut_and_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    crowd = many(900)
+    scene = Scene(*crowd)
+    assert scene.work() is None
+    scene.become(*crowd, ALICE)
+    assert scene.work(PERIOD) is None
+    assert scene.has(*crowd, ALICE)
+    assert len(scene.server.names[SERVICE]) < 900
+    assert caplog.text.count("of 900 peers") == 1
+    assert caplog.text.count("servers cannot do with more") == 1

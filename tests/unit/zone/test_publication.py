@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from tests.unit.zone.asking import ALICE, BOB, CAROL, REGISTRY, content, many
 from wgsd.names import SERVICE
 from wgsd.zone import publication
-from wgsd.zone.version import Content
+from wgsd.zone.version import Content, Record
 
 pytestmark = pytest.mark.unit
 
@@ -40,6 +40,12 @@ contents = st.lists(
         lambda addresses: content(*chosen, addresses=addresses)
     )
 )
+
+
+def wanted_of(one: Content) -> dict[str, t.AbstractSet[Record]]:
+    """All that is to be there, the list included if there is one."""
+    listed = publication.list_of(ZONE, one)
+    return {**publication.names_of(ZONE, one), **({SERVICE: listed} if listed else {})}
 
 
 class Elsewhere:
@@ -99,7 +105,7 @@ class Elsewhere:
 
 def test_names_of_a_peer_are_its_instances_its_alias_and_the_list() -> None:
     label = ALICE.public_key.label
-    names = publication.names_of(ZONE, content(ALICE))
+    names = wanted_of(content(ALICE))
     assert set(names) == {
         SERVICE,
         f"{label}.{SERVICE}",
@@ -112,20 +118,23 @@ def test_names_of_a_peer_are_its_instances_its_alias_and_the_list() -> None:
 @hypothesis.given(contents, contents)
 def test_a_step_leads_to_what_the_next_content_says(before: Content, after: Content) -> None:
     elsewhere = Elsewhere()
-    elsewhere.bring(publication.changes({}, publication.names_of(ZONE, before)))
-    assert elsewhere.ours == publication.names_of(ZONE, before)
+    elsewhere.bring(publication.changes({}, wanted_of(before)))
+    assert elsewhere.ours == wanted_of(before)
     old, new = publication.differing(before, after)
     elsewhere.bring(
-        publication.changes(publication.names_of(ZONE, old), publication.names_of(ZONE, new))
+        publication.changes(
+            {**wanted_of(old), SERVICE: publication.list_of(ZONE, before)},
+            {**wanted_of(new), SERVICE: publication.list_of(ZONE, after)},
+        )
     )
-    assert elsewhere.ours == publication.names_of(ZONE, after)
+    assert elsewhere.ours == wanted_of(after)
 
 
 @hypothesis.given(contents, contents)
 def test_a_transfer_shows_all_that_is_stale(before: Content, after: Content) -> None:
     elsewhere = Elsewhere(f"left.over.{SERVICE} 60 TXT x")
-    elsewhere.bring(publication.changes({}, publication.names_of(ZONE, before)))
-    wanted = publication.names_of(ZONE, after)
+    elsewhere.bring(publication.changes({}, wanted_of(before)))
+    wanted = wanted_of(after)
     elsewhere.bring(publication.changes(elsewhere.ours, wanted))
     assert elsewhere.ours == wanted
 
@@ -135,8 +144,8 @@ def test_the_list_alone_shows_all_that_is_stale_but_aliases(
     before: Content, after: Content
 ) -> None:
     elsewhere = Elsewhere()
-    elsewhere.bring(publication.changes({}, publication.names_of(ZONE, before)))
-    wanted = publication.names_of(ZONE, after)
+    elsewhere.bring(publication.changes({}, wanted_of(before)))
+    wanted = wanted_of(after)
     listed = publication.names_listed(ZONE, elsewhere.transferred())
     elsewhere.bring(publication.changes(listed, wanted))
     left = {name: records for name, records in elsewhere.ours.items() if name not in wanted}
@@ -145,13 +154,13 @@ def test_the_list_alone_shows_all_that_is_stale_but_aliases(
 
 
 def test_nothing_is_changed_where_all_is_as_it_should_be() -> None:
-    there = publication.names_of(ZONE, content(ALICE, BOB))
-    assert publication.changes(there, publication.names_of(ZONE, content(BOB, ALICE))) == []
+    there = wanted_of(content(ALICE, BOB))
+    assert publication.changes(there, wanted_of(content(BOB, ALICE))) == []
 
 
 def test_records_of_others_are_left_alone() -> None:
     elsewhere = Elsewhere("www 60 A 192.0.2.1", f"{SERVICE} 60 TXT hello", f"x{SERVICE} 60 TXT x")
-    elsewhere.bring(publication.changes(elsewhere.ours, publication.names_of(ZONE, content(BOB))))
+    elsewhere.bring(publication.changes(elsewhere.ours, wanted_of(content(BOB))))
     elsewhere.bring(publication.changes(elsewhere.ours, {}))
     kept = {
         str(name): dns.rdatatype.to_text(r.rdtype) for name, r in elsewhere.zone.iterate_rdatasets()
@@ -164,7 +173,7 @@ def test_a_thousand_peers_go_in_few_messages_of_which_each_can_be_signed() -> No
     largest = dataclasses.replace(
         CAROL, allowed_ips=tuple(f"10.{i >> 8}.{i & 255}.0/24" for i in range(4000))
     )
-    wanted = publication.names_of(ZONE, content(largest, *many(1000)))
+    wanted = wanted_of(content(largest, *many(1000)))
     sizes = []
     for batch in publication.batches(publication.changes({}, wanted)):
         message = publication.update(ZONE, batch)
@@ -185,3 +194,16 @@ def test_a_registry_without_an_endpoint_differs_when_its_address_does() -> None:
         content(REGISTRY, BOB), content(REGISTRY, BOB, addresses=("10.0.0.253",))
     )
     assert list(old.instances.values()) == list(new.instances.values()) == [REGISTRY]
+
+
+def test_all_are_listed_as_long_as_the_list_is_one_that_servers_can_do_with() -> None:
+    assert len(publication.list_of(ZONE, content(*many(700)))) == 700
+    assert len(publication.names_of(ZONE, content(*many(1000)))) == 2 * 1000
+    listed = publication.list_of(ZONE, content(*many(1000)))
+    assert 700 < len(listed) < 750
+    assert sum(len(record.rdata) + 4 for record in listed) <= 65535
+
+
+def test_the_list_stays_nearly_the_same_when_one_peer_comes() -> None:
+    before, after = (publication.list_of(ZONE, content(*many(n))) for n in (1000, 1001))
+    assert len(before ^ after) <= 2

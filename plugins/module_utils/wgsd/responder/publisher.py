@@ -13,7 +13,16 @@ import time
 import typing as t
 
 from ..errors import ServerError
-from ..zone.publication import Change, Names, batches, changes, differing, names_of
+from ..names import SERVICE
+from ..zone.publication import (
+    Change,
+    Names,
+    batches,
+    changes,
+    differing,
+    list_of,
+    names_of,
+)
 from ..zone.version import Content, Delta, Version
 from . import frames
 
@@ -76,6 +85,7 @@ class Publisher:
         self._done: Content | None = None
         #: Names that we may have left there.
         self._left: set[str] = set()
+        self._list_told = False
         self._due = monotonic()
         self._retry = RETRY_MIN
         self.trouble = ""
@@ -122,10 +132,24 @@ class Publisher:
         else:
             before, after = differing(self._done, content)
             there, wanted = names_of(self._zone, before), names_of(self._zone, after)
+            there[SERVICE] = list_of(self._zone, self._done)
+        wanted[SERVICE] = list_of(self._zone, content)
+        self._tell_of_list(len(wanted[SERVICE]), len(content.instances))
         for batch in batches(changes(there, wanted)):
             self._left.update(change.owner for change in batch)
             self._server.change(batch)
             self._left.difference_update(change.owner for change in batch if not change.new)
+
+    def _tell_of_list(self, listed: int, peers: int) -> None:
+        if listed < peers and not self._list_told:
+            log.warning(
+                "publish: %s lists %d of %d peers, since servers cannot do with more at one name;"
+                " by their own names all are there",
+                self._name,
+                listed,
+                peers,
+            )
+        self._list_told = listed < peers
 
 
 def publish(control: socket.socket, publisher: Publisher) -> None:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import typing as t
 
 from ..keys import PADDED_LABEL_LENGTH, UNPADDED_LABEL_LENGTH, PublicKey
-from ..names import SERVICE
+from ..names import SERVICE, service_name
 from ..thirdparty import dns
-from .records import PTR, RECORD_TYPES, build
+from .records import INSTANCE_TTL, PTR, RECORD_TYPES, build
 from .version import Content, Record
 
 if t.TYPE_CHECKING:
@@ -23,6 +23,10 @@ BATCH_MAX = 64_000
 #: Bytes of a record besides its data and its owner relative to the zone: type, class, TTL, length,
 #: the first label's length, and a pointer to the zone's name.
 _RECORD_BYTES = 13
+
+#: Bytes of all pointers together. BIND keeps 64 KiB of one type at one name, and adds up to four to
+#: each record; and Knot transfers no more than goes into one message.
+_LIST_MAX, _LISTED_BYTES = 65_000, 4
 
 #: Records by owner: a name relative to the zone, in lower case.
 Names = t.Mapping[str, t.AbstractSet[Record]]
@@ -50,9 +54,18 @@ class Change(t.NamedTuple):
 
 
 def names_of(zone: str, content: Content) -> dict[str, t.AbstractSet[Record]]:
-    """Return what *zone* is to say of the peers in *content*: all at and below the service name."""
+    """Return what *zone* is to say of the peers in *content*: all below the service name."""
     source = build(zone, 0, content)
-    return {owner: set(source.records_at(owner)) for owner in source.owners() if is_ours(owner)}
+    below = (owner for owner in source.owners() if is_ours(owner) and owner != SERVICE)
+    return {owner: set(source.records_at(owner)) for owner in below}
+
+
+def list_of(zone: str, content: Content) -> set[Record]:
+    """Return the pointers to the peers in *content*: as many as other servers can do with."""
+    service = dns.name.from_text(service_name(zone)).to_wire() or b""
+    most = _LIST_MAX // (1 + PADDED_LABEL_LENGTH + len(service) + _LISTED_BYTES)
+    labels = (key.label.encode() for key in sorted(content.instances)[:most])
+    return {Record(PTR, INSTANCE_TTL, bytes([len(label)]) + label + service) for label in labels}
 
 
 def is_ours(owner: str) -> bool:
