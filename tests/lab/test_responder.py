@@ -108,7 +108,6 @@ def test_dig_finds_a_zone_as_the_rfcs_want_it(serving: Bed) -> None:
     assert serving.dig("+short", f"ns1.{ZONE}", "A") == [TUNNEL]
     assert serving.dig("+short", f"_services._dns-sd._udp.{ZONE}", "PTR") == [SERVICE]
     assert any("status: REFUSED" in line for line in serving.dig("example.net", "A"))
-    assert any("Transfer failed" in line for line in serving.dig(ZONE, "AXFR"))
 
 
 def test_the_old_clients_query_has_all_it_needs_in_512_bytes(serving: Bed) -> None:
