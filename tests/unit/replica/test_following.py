@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import dns.rcode
+import dns.rdatatype
 import pytest
 
 from tests.unit.replica.primary import ZONE
@@ -143,6 +144,20 @@ def test_a_difference_that_does_not_fit_our_copy_makes_us_take_the_whole_zone(
     world.calm(replica)
     assert (port(replica, bob), port(replica, carol)) == (None, 3)
     assert "AXFR tcp" in primary.asked
+
+
+def test_a_server_whose_differences_never_fit_is_not_asked_for_everything_all_the_time(
+    world, primary, replica
+):
+    def older(query, due):
+        if query.question[0].rdtype == dns.rdatatype.IXFR:
+            due[0].answer = [primary._soa(primary.serial - 1)]
+        return due
+
+    primary.misbehave = older
+    world.pass_time(replica, POLL_INTERVAL + 60)
+    assert replica.version.serial == primary.serial
+    assert 2 < primary.asked.count("AXFR tcp") <= 7
 
 
 @pytest.mark.parametrize(

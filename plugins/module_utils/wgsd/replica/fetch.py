@@ -2,18 +2,19 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""One zone transfer for whoever can wait for it: over TCP, from the first server that gives it."""
+"""One zone transfer for whoever can wait for it: from one server, over TCP."""
 
 from __future__ import annotations
 
-import socket
-import typing as t
+import contextlib
+import selectors
 
 from ..config import TsigKey
 from ..directory import signing_key
 from ..errors import ServerError
 from ..model import Endpoint
 from .contents import Contents
+from .stream import Stream
 from .transfer import Transfer
 
 
@@ -32,11 +33,12 @@ def fetch(
     contents = Contents(zone)
     transfer = Transfer(contents.zone, signing_key(key) if key else None)
     try:
-        with socket.create_connection((server.host, server.port), timeout) as sock:
-            sock.sendall(len(transfer.wire).to_bytes(2, "big") + transfer.wire)
-            with sock.makefile("rb") as stream:
-                while not transfer.feed(_message(stream)):
-                    pass
+        with (
+            selectors.DefaultSelector() as selector,
+            contextlib.closing(Stream(server, transfer, selector, lambda: None)) as stream,
+        ):
+            while not _take(stream, selector, timeout):
+                pass
     except OSError as exc:
         raise ServerError(
             f"{server}: {exc}", "check the tunnel to the registry and that its responder runs"
@@ -44,9 +46,10 @@ def fetch(
     return contents
 
 
-def _message(stream: t.BinaryIO) -> bytes:
-    size = stream.read(2)
-    wire = stream.read(int.from_bytes(size, "big"))
-    if len(size) < 2 or len(wire) < int.from_bytes(size, "big"):
-        raise ConnectionResetError("the connection was closed in the middle of a transfer")
-    return wire
+def _take(stream: Stream, selector: selectors.BaseSelector, timeout: float) -> bool:
+    """Wait for the next piece; return whether the transfer is complete with it."""
+    if not stream.has_message and not selector.select(timeout):
+        raise TimeoutError(f"nothing came over TCP for {timeout:g} s")
+    stream.ready()
+    wire = stream.next_message()
+    return wire is not None and stream.transfer.feed(wire)

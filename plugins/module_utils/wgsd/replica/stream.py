@@ -21,6 +21,9 @@ RECEIVE = 65536
 class Stream:
     """A connection to a server and the transfer on it.
 
+    All that has come is taken off the connection at once, since reading it takes its time and some
+    servers (Knot) wait for a slow receiver no longer than half a second.
+
     Attributes:
         received: Whether anything has come.
     """
@@ -44,7 +47,7 @@ class Stream:
         self.received = False
         self._selector = selector
         self._on_ready = on_ready
-        self._sent = False
+        self._sent = self._ended = False
         self._buffer = bytearray()
         family = socket.AF_INET6 if server.is_ipv6 else socket.AF_INET
         self._socket = socket.socket(family, socket.SOCK_STREAM)
@@ -55,11 +58,11 @@ class Stream:
             raise OSError(error, os.strerror(error))
         selector.register(self._socket, selectors.EVENT_WRITE, on_ready)
 
-    def ready(self) -> list[bytes]:
-        """Go on; return the messages that are complete now.
+    def ready(self) -> None:
+        """Go on, now that the socket is ready.
 
         Raises:
-            OSError: the connection could not be made, or ended.
+            OSError: the connection could not be made, or broke.
         """
         if not self._sent:
             error = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
@@ -70,24 +73,40 @@ class Stream:
             self._socket.sendall(len(wire).to_bytes(2, "big") + wire)
             self._sent = True
             self._selector.modify(self._socket, selectors.EVENT_READ, self._on_ready)
-            return []
-        try:
-            data = self._socket.recv(RECEIVE)
-        except BlockingIOError:
-            return []
-        if not data:
-            raise ConnectionResetError("the connection was closed in the middle of a transfer")
-        self.received = True
-        self._buffer += data
-        return list(self._messages())
-
-    def _messages(self) -> t.Iterator[bytes]:
-        while len(self._buffer) >= 2:
-            end = 2 + int.from_bytes(self._buffer[:2], "big")
-            if len(self._buffer) < end:
+            return
+        while not self._ended:
+            try:
+                data = self._socket.recv(RECEIVE)
+            except BlockingIOError:
                 return
-            yield bytes(self._buffer[2:end])
-            del self._buffer[:end]
+            self._ended = not data
+            self.received = True
+            self._buffer += data
+
+    @property
+    def _size(self) -> int:
+        """Bytes of the next message with its length."""
+        return 2 + int.from_bytes(self._buffer[:2], "big")
+
+    @property
+    def has_message(self) -> bool:
+        """Whether a whole message waits to be read."""
+        return len(self._buffer) >= max(2, self._size)
+
+    def next_message(self) -> bytes | None:
+        """Return the next message, None if it is still to come.
+
+        Raises:
+            OSError: no more will come.
+        """
+        if not self.has_message:
+            if self._ended:
+                raise ConnectionResetError("the connection was closed in the middle of a transfer")
+            return None
+        size = self._size
+        wire = bytes(self._buffer[2:size])
+        del self._buffer[:size]
+        return wire
 
     def close(self) -> None:
         """Close the connection; a transfer that is not complete changes nothing."""

@@ -102,6 +102,9 @@ class Subscription:
         self._filling: Contents | None = None
         self._refused = False
         self._failures = 0
+        #: Whether only the whole zone helps, and how often that was so without a difference since.
+        self._starts_over = False
+        self._restarts = 0
         self._asked_at = self._confirmed_at = self.due - FRESH
         #: When a NOTIFY came, and when we found a version that none had announced.
         self._notified_at: float | None = None
@@ -130,9 +133,11 @@ class Subscription:
             return
         if self._question is not None:
             self._fail(f"no answer within {UDP_PATIENCE:g} s")
+        elif self._stream is not None and self._stream.has_message:
+            self._on_stream()
         elif self._stream is not None:
             self._fail(f"nothing came over TCP for {TCP_PATIENCE:g} s")
-        elif self.contents is None:
+        elif self.contents is None or self._starts_over:
             self._transfer(None)
         else:
             self._ask(self.contents)
@@ -141,7 +146,7 @@ class Subscription:
         """Ask whether there is a newer version, as soon as it is decent."""
         if self._question is not None or self._stream is not None:
             self._again = True
-        elif self.live:
+        elif self.live and not self._starts_over:
             self.due = min(self.due, max(self._clock(), self._asked_at + POLL_FLOOR))
 
     def hurry(self) -> None:
@@ -240,18 +245,20 @@ class Subscription:
             self.poll()
 
     def _on_stream(self) -> None:
-        if self._stream is None:
+        """Take one message at most: others have their turn before the next."""
+        stream = self._stream
+        if stream is None:
             return
         try:
-            wires = self._stream.ready()
+            stream.ready()
+            wire = stream.next_message()
         except OSError as exc:
             self._fail(str(exc))
             return
-        self.due = self._clock() + TCP_PATIENCE
-        for wire in wires:
-            if self._stream is None:
-                return
-            self._advance(self._stream.transfer, wire)
+        if wire is not None:
+            self._advance(stream.transfer, wire)
+        if self._stream is stream:
+            self.due = self._clock() + (0.0 if stream.has_message else TCP_PATIENCE)
 
     def _advance(self, transfer: Transfer, wire: bytes) -> None:
         """Take a message of the answer."""
@@ -261,14 +268,22 @@ class Subscription:
         except UseTcpError:
             self._transfer(self.contents)
         except StartOverError as exc:
-            log.info("%s: transferring the whole zone: %s", self._server, exc.message)
-            if self.contents is not None and self.contents.serial is None:
-                self.contents, self.live = None, False
-            self._transfer(None)
+            self._start_over(exc.message)
         except NoTransferError as exc:
             self._refuse(exc.message)
         except ServerError as exc:
             self._fail(str(exc))
+
+    def _start_over(self, reason: str) -> None:
+        """Have the whole zone transferred, at once if that is not becoming a habit."""
+        log.info("%s: transferring the whole zone: %s", self._server, reason)
+        self._drop()
+        if self.contents is not None and self.contents.serial is None:
+            self.contents, self.live = None, False
+        self._starts_over = True
+        pause = self._spread(min(2.0 ** min(self._restarts, 10), FAULT_PAUSE))
+        self.due = self._clock() + (pause if self._restarts else 0.0)
+        self._restarts += 1
 
     def _confirm(self) -> None:
         """Note that the server has brought the copy up to date, or said that it is."""
@@ -276,6 +291,9 @@ class Subscription:
         contents = self._filling or self.contents
         if contents is None:
             return
+        if self._filling is None:
+            self._restarts = 0
+        self._starts_over = False
         self._drop()
         now = self._clock()
         if contents.serial != self.serial:
@@ -312,8 +330,8 @@ class Subscription:
         self.settled = True
         self._failures += 1
         over = self._failures - FAILURES_MAX
-        if over >= 0 and self.live:
-            log.info("%s: no longer following the zone: %s", self._server, reason)
+        if over == 0:
+            log.info("%s: not following the zone: %s", self._server, reason)
             self.live = False
         pause = 0.0 if over < 0 else self._spread(min(2.0 ** min(over, 10), FAULT_PAUSE))
         self.due = max(self._clock() + pause, self._asked_at + POLL_FLOOR)
