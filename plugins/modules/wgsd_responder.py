@@ -182,7 +182,8 @@ options:
     description:
       - V(started) means installed, running, answering, and started at boot.
       - V(stopped) means installed, but neither running nor started at boot.
-      - V(absent) means not installed. What is in O(state_dir), and the system user C(wgsd), stay.
+      - V(absent) means not installed. What is in O(state_dir), the keys in C(/etc/wgsd/keys), and
+        the system user C(wgsd) stay.
     type: str
     choices: [started, stopped, absent]
     default: started

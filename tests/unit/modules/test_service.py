@@ -350,6 +350,13 @@ def test_secrets_are_kept_from_others_and_out_of_the_diff(responder, folder):
     assert {"prepared": f"{config}: a secret\n"} in results[1]["diff"]
 
 
+def test_a_secret_that_is_taken_away_is_not_shown_either(client):
+    key = {"name": "clients.", "algorithm": "hmac-sha256", "secret": SECRET}
+    results = [client(key=key), client()]
+    assert results[1]["changed"]
+    assert SECRET not in json.dumps([result["diff"] for result in results])
+
+
 def test_of_a_key_only_the_secret_is_one():
     keys = {"a.": {"algorithm": "hmac-sha256", "secret": SECRET}, "b.": {"secret": SECRET}, "c.": 1}
     assert algorithms(keys) == {"hmac-sha256"}
