@@ -18,7 +18,7 @@ from ..zone.publication import Change, Names, names_in, names_listed, update
 log = logging.getLogger(__name__)
 
 #: Seconds for the answer to a message, and for a whole transfer.
-TIMEOUT, TRANSFER_TIMEOUT = 5.0, 60.0
+TIMEOUT, TRANSFER_TIMEOUT = 5.0, 300.0
 #: What to look at, by the rcode of a server that does not do what it is asked.
 _REMEDIES = {
     "REFUSED": (
