@@ -25,6 +25,7 @@ from wgsd.zone.answers import Authority, Reply
 from wgsd.zone.history import History
 from wgsd.zone.records import Zone, build
 from wgsd.zone.served import Context
+from wgsd.zone.signing import Signer
 from wgsd.zone.version import Chain, Content, Delta, Instance, Version
 
 ORIGIN = dns.name.from_text(ZONE)
@@ -40,10 +41,13 @@ class Primary:
         start: Content,
         serial: int = 100,
         keys: t.Sequence[TsigKey] = (),
+        signer: Signer | None = None,
         **settings: t.Any,
     ) -> None:
         self.now = float(NOW)
-        self.chain = Chain(Version(ZONE, serial, start))
+        self._signer = signer
+        self.chain = Chain(Version(ZONE, serial - 1))
+        self.chain.step(self._sealed(Version(ZONE, serial, start).whole()))
         self.authority = Authority(
             ResponderSettings(
                 (ZoneSettings(ZONE, "wg0", **settings),), keys={key.name: key for key in keys}
@@ -64,10 +68,14 @@ class Primary:
         """Go on to the next serial."""
         before = self.zone
         fields.setdefault("addresses", self.chain.newest.content.addresses)
-        delta = Delta(ZONE, self.chain.newest.serial + 1, changed=changed, **fields)
+        plain = Delta(ZONE, self.chain.newest.serial + 1, changed=changed, **fields)
+        delta = self._sealed(plain)
         self.chain.step(delta)
         self.history.step(before, delta)
         self._serve(before.after(delta))
+
+    def _sealed(self, delta: Delta) -> Delta:
+        return self._signer.seal(self.chain.newest, delta) if self._signer else delta
 
     def _serve(self, zone: Zone) -> None:
         self.zone = zone

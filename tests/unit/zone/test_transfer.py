@@ -45,10 +45,12 @@ from tests.unit.zone.primary import (
     take,
     transfer_query,
 )
+from tests.unit.zone.signed import Validator, zone_key
 from wgsd.config import Access, TsigKey
 from wgsd.zone import history, transfer
 from wgsd.zone.answers import Transferred
 from wgsd.zone.seals import RRSIG, RRSIG_HEAD
+from wgsd.zone.signing import Signer
 from wgsd.zone.version import Instance, Record, pack
 
 pytestmark = pytest.mark.unit
@@ -186,6 +188,21 @@ class TestDifference:
         assert lines_of(copies[one.zone.serial]) == newest
         for serial, copy in copies.items():
             assert lines_of(one.transfer(copy, serial)) == newest
+
+    @hypothesis.given(taken=st.lists(steps, min_size=1, max_size=4))
+    @hypothesis.settings(max_examples=15, deadline=None)
+    def test_a_secondary_that_follows_a_signed_zone_can_prove_all_of_it(
+        self, taken: list[dict[str, t.Any]]
+    ) -> None:
+        key = zone_key()
+        one = primary(ALICE, BOB, signer=Signer(ZONE, [key], 7 * 86400, wall=lambda: NOW))
+        copies = {100: one.transfer()}
+        for step in taken:
+            follow(one, {**step, "seals": {}})
+            copies[one.zone.serial] = one.transfer()
+        Validator(key, now=NOW).check_zone(one.zone)
+        for serial, copy in copies.items():
+            assert lines_of(one.transfer(copy, serial)) == lines(one.zone)
 
     def test_it_has_what_was_deleted_and_what_was_added_between_soa_records(self) -> None:
         one = primary(ALICE, BOB)
