@@ -15,6 +15,7 @@ from ..keys import PADDED_LABEL_LENGTH, UNPADDED_LABEL_LENGTH, PublicKey
 from ..names import SERVICE, txt_strings
 from ..thirdparty import dns
 from .message import TCP_MAX, lowered
+from .peers import Peers
 from .seals import NSEC, Opaque, Ring, Seal, labels_of
 from .version import Content, Delta, Instance, Record, unpack
 
@@ -43,7 +44,6 @@ REFRESH, RETRY, EXPIRE = 30, 10, 86400
 
 _SERVICE = tuple(SERVICE.encode().split(b"."))
 _SRV_NUMBERS = struct.Struct("!HHH")
-_PADDING = b"=" * (PADDED_LABEL_LENGTH - UNPADDED_LABEL_LENGTH)
 #: Bytes of a PTR record in a list: two pointers, type, class, TTL, length, and the label.
 _PTR_BYTES = 2 + 10 + 1 + PADDED_LABEL_LENGTH + 2
 #: Records that are kept for another use, of each kind.
@@ -95,7 +95,7 @@ class Zone:
     def __init__(
         self,
         frame: _Frame,
-        peers: _Peers,
+        peers: Peers,
         maker: _Maker,
         serial: int,
         seals: t.Mapping[str, bytes],
@@ -245,7 +245,7 @@ class Zone:
             frame = _Frame(frame.origin, addresses)
         if delta.whole:
             ring = Ring(delta.seals) if delta.seals else None
-            peers = _Peers().after(delta)
+            peers = Peers().after(delta)
             return Zone(frame, peers, self._maker, delta.serial, delta.seals, ring)
         peers = self._peers.after(delta)
         if not delta.seals:
@@ -272,7 +272,7 @@ def build(
     """
     frame = _Frame(dns.name.from_text(origin_text), content.addresses)
     changed = tuple(content.instances.values())
-    peers = _Peers().after(Delta(origin_text, serial, content.addresses, changed))
+    peers = Peers().after(Delta(origin_text, serial, content.addresses, changed))
     maker = _Maker(_below(frame.origin, *_SERVICE))
     return Zone(frame, peers, maker, serial, seals or {}, Ring(seals) if seals else None)
 
@@ -355,70 +355,6 @@ class _Frame:
         return bytes([len(label)]) + label + self._suffix
 
 
-class _Peers:
-    """The instances of a zone by all their names; never changed after it was made.
-
-    Attributes:
-        instances: By padded label, and sorted by it.
-        friendly: Padded labels by friendly name.
-        labels: All these names and the labels without padding, by their length. The same object
-            from version to version, as long as it has the same names in it.
-    """
-
-    def __init__(
-        self,
-        instances: t.Mapping[bytes, Instance] | None = None,
-        friendly: t.Mapping[bytes, bytes] | None = None,
-        labels: t.Mapping[int, t.AbstractSet[bytes]] | None = None,
-    ) -> None:
-        self.instances = instances or {}
-        self.friendly = friendly or {}
-        self.labels = labels or {}
-
-    def padded(self, label: bytes) -> bytes | None:
-        """Return the padded form of the label of an instance, None if there is none of it."""
-        if len(label) == UNPADDED_LABEL_LENGTH:
-            label += _PADDING
-        return label if label in self.instances else None
-
-    def after(self, delta: Delta) -> _Peers:
-        """Return the instances that there are after the step."""
-        changed = {instance.public_key.label.encode(): instance for instance in delta.changed}
-        removed = [key.label.encode() for key in delta.removed]
-        before = {label: self.instances.get(label) for label in (*removed, *changed)}
-        instances = dict(self.instances)
-        for label in removed:
-            instances.pop(label, None)
-        instances.update(changed)
-        if all(
-            old is not None and label in changed and old.name == changed[label].name
-            for label, old in before.items()
-        ):
-            return _Peers(instances, self.friendly, self.labels)
-        friendly = dict(self.friendly)
-        for old in before.values():
-            if old is not None and old.name:
-                friendly.pop(old.name.encode(), None)
-        for label, new in changed.items():
-            if new.name:
-                friendly[new.name.encode()] = label
-        names = [
-            one.name.encode() for one in (*before.values(), *delta.changed) if one and one.name
-        ]
-        touched = {*names, *before, *(label[:UNPADDED_LABEL_LENGTH] for label in before)}
-        lengths = {len(label) for label in touched}
-        copied = {length: set(self.labels.get(length, ())) for length in lengths}
-        # Most of it is sorted already, so that this is quick.
-        ordered = {label: instances[label] for label in sorted(instances)}
-        after = _Peers(ordered, friendly, {**self.labels, **copied})
-        for label in touched:
-            if label in friendly or after.padded(label):
-                copied[len(label)].add(label)
-            else:
-                copied[len(label)].discard(label)
-        return after
-
-
 class _Maker:
     """Makes the records of peers, and keeps those that it made last for the versions to come."""
 
@@ -449,7 +385,7 @@ class _Maker:
         """Return the records of a friendly name of that instance."""
         return {CNAME: _name_set(CNAME, INSTANCE_TTL, _below(self._service, label))}
 
-    def listing(self, peers: _Peers) -> Node:
+    def listing(self, peers: Peers) -> Node:
         """Return the records at the service name: as many peers as go into the largest message."""
         labels = tuple(itertools.islice(peers.instances, TCP_MAX // _PTR_BYTES + 1))
         return {PTR: _set(PTR, INSTANCE_TTL, _Pointers(labels, self._pointer))} if labels else {}
