@@ -23,8 +23,9 @@ Script = t.Callable[[dns.message.Message, bool], t.Optional[bytes]]
 class ScriptedServer:
     """Use as a context manager; `endpoint` is where it listens, `asked` what it was asked."""
 
-    def __init__(self, script: Script) -> None:
+    def __init__(self, script: Script, keyring: t.Any = None) -> None:
         self._script = script
+        self._keyring = keyring
         self._udp, self._tcp = _bound_pair()
         self.endpoint = Endpoint("127.0.0.1", self._udp.getsockname()[1])
         self._stop_r, self._stop_w = socket.socketpair()
@@ -66,7 +67,7 @@ class ScriptedServer:
                 connection.sendall(len(answer).to_bytes(2, "big") + answer)
 
     def _answer(self, wire: bytes, tcp: bool) -> bytes | None:
-        query = dns.message.from_wire(wire)
+        query = dns.message.from_wire(wire, keyring=self._keyring)
         self.asked.append(query.question[0].to_text())
         return self._script(query, tcp)
 

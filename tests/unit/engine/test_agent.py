@@ -263,7 +263,8 @@ def test_looks_that_cost_no_server_anything_come_as_often_as_the_device_is_cheap
 
 def test_a_server_that_a_look_costs_much_is_not_asked_in_a_hurry():
     clock = pace.Pace(jitter=lambda: 0.0)
-    pauses = [clock.after_look([State.UNKNOWN], False, n / 10, pace.Cost.QUERY_PER_PEER) for n in range(40)]
+    cost = pace.Cost.QUERY_PER_PEER
+    pauses = [clock.after_look([State.UNKNOWN], False, n / 10, cost) for n in range(40)]
     assert pauses[-1] == pace.NO_SERIAL_WAITING_INTERVAL
     assert sum(pauses) > 30
 

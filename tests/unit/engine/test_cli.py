@@ -38,17 +38,35 @@ def wgsd(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def zone_of_bob(port=51820):
+def records_of_bob(port=51820):
     txt = " ".join(f'"{s}"' for s in txt_strings(BOB, ["10.0.0.2/32"], "bob"))
-    records = {
+    return {
         "PTR": [("_wireguard._udp.example.com.", "PTR", NAME)],
         "SRV": [(NAME, "SRV", f"0 0 {port} {NAME}")],
         "A": [(NAME, "A", "192.0.2.20")],
         "TXT": [(NAME, "TXT", txt)],
     }
+
+
+def zone_of_bob(port=51820):
+    records = records_of_bob(port)
     return lambda query, _tcp: respond(
         query, records.get(query.question[0].to_text().split()[-1], [])
     )
+
+
+def test_peers_come_by_one_transfer_where_the_server_gives_it():
+    soa = ("example.com.", "SOA", "ns1.example.com. hostmaster.example.com. 7 60 60 600 5")
+    records = [record for found in records_of_bob().values() for record in found]
+
+    def transferred(query, tcp):
+        assert tcp
+        return respond(query, [soa, *records, soa])
+
+    with ScriptedServer(transferred) as server:
+        done = wgsd("peers", "--dns", str(server.endpoint), "--zone", "example.com")
+    assert done.stdout.split()[-4:] == ["bob", BOB.base64, "192.0.2.20:51820", "10.0.0.2/32"]
+    assert server.asked == ["example.com. IN AXFR"]
 
 
 def test_peers_are_listed_for_people():

@@ -13,7 +13,8 @@ import dns.message
 import dns.rcode
 import pytest
 
-from wgsd.directory import Directory, ZoneVersion
+from wgsd.config import TsigKey
+from wgsd.directory import Directory, ZoneVersion, signing_key
 from wgsd.errors import ServerError, UsageError
 from wgsd.keys import PublicKey
 from wgsd.model import Endpoint, PeerRecord
@@ -229,3 +230,44 @@ def test_browsing_lists_peers_sorted_and_skips_strangers():
 def test_no_server_at_all_is_a_usage_error():
     with pytest.raises(UsageError, match="no DNS server"):
         Directory(ZONE, [])
+
+
+KEY = TsigKey("mesh.example.com.", "hmac-sha512", b"a secret of thirty-two bytes ...")
+OTHER = TsigKey("mesh.example.com.", "hmac-sha512", b"another one of thirty-two bytes.")
+
+
+def test_a_query_is_signed_and_so_must_its_answer_be():
+    signed = []
+
+    def script(query, tcp):
+        signed.append(query.had_tsig)
+        return good(query, tcp)
+
+    with ScriptedServer(script, keyring=signing_key(KEY)) as server:
+        assert directory(server, key=KEY).lookup([BOB]) == {BOB: BOB_RECORD}
+    assert signed == [True]
+
+
+def unsigned(query):
+    response = dns.message.make_response(query)
+    response.tsig = None
+    return response.to_wire()
+
+
+def signed_by_another(query):
+    response = dns.message.make_response(query)
+    response.use_tsig(signing_key(OTHER))
+    response.request_mac = query.mac
+    return response.to_wire()
+
+
+@pytest.mark.parametrize(
+    # A newer dnspython says it in its own words.
+    ("answer", "problem"),
+    [(unsigned, "not signed|requires a TSIG"), (signed_by_another, "check the key")],
+)
+def test_an_answer_that_is_not_signed_with_our_key_does_not_count(answer, problem):
+    with ScriptedServer(lambda query, _tcp: answer(query), signing_key(KEY)) as server:
+        found = directory(server, key=KEY)
+        with pytest.raises(ServerError, match=problem):
+            found.serial()

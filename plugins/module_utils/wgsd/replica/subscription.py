@@ -56,6 +56,7 @@ class Subscription:
     and a difference that fits no datagram, come over TCP.
 
     Attributes:
+        server: Whom it follows.
         contents: The copy; None while there is none.
         serial: The version of the copy.
         live: Whether the server has vouched for the copy lately.
@@ -89,7 +90,7 @@ class Subscription:
         self.due = clock()
         self._zone = zone
         self._origin = dns.name.from_text(zone)
-        self._server = server
+        self.server = server
         self._key = key
         self._selector = selector
         self._clock = clock
@@ -112,11 +113,6 @@ class Subscription:
         self._announced = False
         #: Whether a NOTIFY came while something was under way.
         self._again = False
-
-    @property
-    def server(self) -> Endpoint:
-        """Whom it follows."""
-        return self._server
 
     @property
     def notified(self) -> bool:
@@ -171,7 +167,7 @@ class Subscription:
         try:
             if self._socket is None:
                 self._socket = self._open()
-            self._socket.sendto(self._question.wire, (self._server.host, self._server.port))
+            self._socket.sendto(self._question.wire, (self.server.host, self.server.port))
         except OSError as exc:
             self._fail(str(exc))
 
@@ -182,7 +178,7 @@ class Subscription:
             contents = self._filling = Contents(self._zone)
         transfer = Transfer(contents.zone, self._key)
         try:
-            self._stream = Stream(self._server, transfer, self._selector, self._on_stream)
+            self._stream = Stream(self.server, transfer, self._selector, self._on_stream)
         except OSError as exc:
             self._fail(str(exc))
 
@@ -197,9 +193,9 @@ class Subscription:
 
         For a registry in the tunnel that is the own tunnel address: nothing else reaches it.
         """
-        family = socket.AF_INET6 if self._server.is_ipv6 else socket.AF_INET
+        family = socket.AF_INET6 if self.server.is_ipv6 else socket.AF_INET
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
-            probe.connect((self._server.host, self._server.port))
+            probe.connect((self.server.host, self.server.port))
             address, _port, *scope = probe.getsockname()
         sock = socket.socket(family, socket.SOCK_DGRAM)
         try:
@@ -222,23 +218,23 @@ class Subscription:
             except OSError as exc:
                 self._fail(str(exc))
                 return
-            if source[0].partition("%")[0] != self._server.address:
+            if source[0].partition("%")[0] != self.server.address:
                 continue
             if self._question is None or not self._question.answers(wire):
                 self._on_notice(self._socket, wire, source)
-            elif source[1] == self._server.port:
+            elif source[1] == self.server.port:
                 self._advance(self._question, wire)
 
     def _on_notice(self, sock: socket.socket, wire: bytes, source: t.Any) -> None:
         try:
             notice = read_notice(wire, self._origin, self._key)
         except ValueError as exc:
-            log.debug("%s: ignored a datagram: %s", self._server, exc)
+            log.debug("%s: ignored a datagram: %s", self.server, exc)
             return
         try:
             sock.sendto(notice.reply, source)
         except OSError as exc:
-            log.debug("%s: its NOTIFY stays without an answer: %s", self._server, exc)
+            log.debug("%s: its NOTIFY stays without an answer: %s", self.server, exc)
         self._notified_at = self._clock()
         if notice.serial is None or notice.serial != self.serial:
             self._announced = True
@@ -276,7 +272,7 @@ class Subscription:
 
     def _start_over(self, reason: str) -> None:
         """Have the whole zone transferred, at once if that is not becoming a habit."""
-        log.info("%s: transferring the whole zone: %s", self._server, reason)
+        log.info("%s: transferring the whole zone: %s", self.server, reason)
         self._drop()
         if self.contents is not None and self.contents.serial is None:
             self.contents, self.live = None, False
@@ -302,7 +298,7 @@ class Subscription:
             self._announced = False
         self.contents, self.serial = contents, contents.serial
         if not self.live:
-            log.info("%s: following the zone, from serial %s on", self._server, self.serial)
+            log.info("%s: following the zone, from serial %s on", self.server, self.serial)
         self.live = self.settled = True
         self._refused, self._failures = False, 0
         self._confirmed_at = now
@@ -317,7 +313,7 @@ class Subscription:
         self._drop()
         self._close_socket()
         if not self._refused:
-            log.info("%s: looking up each peer by itself, since %s", self._server, reason)
+            log.info("%s: looking up each peer by itself, since %s", self.server, reason)
         self.contents = self.serial = None
         self.live, self.settled, self._refused = False, True, True
         self._failures = 0
@@ -331,7 +327,7 @@ class Subscription:
         self._failures += 1
         over = self._failures - FAILURES_MAX
         if over == 0:
-            log.info("%s: not following the zone: %s", self._server, reason)
+            log.info("%s: not following the zone: %s", self.server, reason)
             self.live = False
         pause = 0.0 if over < 0 else self._spread(min(2.0 ** min(over, 10), FAULT_PAUSE))
         self.due = max(self._clock() + pause, self._asked_at + POLL_FLOOR)
