@@ -32,6 +32,7 @@ from tests.unit.zone.asking import (
     content,
     many,
 )
+from tests.unit.zone.primary import transfer_query
 from wgsd.responder.stats import slot
 from wgsd.zone.message import opcode_of
 from wgsd.zone.version import Content
@@ -46,7 +47,7 @@ SAMPLES = [
         (SERVICE, "PTR", 0),
         (ZONE, "IXFR", 1),
     )
-]
+] + [transfer_query(serial, use_edns=0).to_wire() for serial in (None, 3, 7)]
 
 labels = st.one_of(
     st.sampled_from(
@@ -90,15 +91,16 @@ def test_no_bytes_make_the_responder_stumble(wire: bytes, tcp: bool) -> None:
     sample=st.sampled_from(SAMPLES),
     edits=st.lists(st.tuples(st.integers(0, 200), st.integers(0, 255)), max_size=6),
     length=st.integers(0, 200),
+    tcp=st.booleans(),
 )
 @hypothesis.settings(max_examples=1000, deadline=None)
 def test_no_damage_to_a_good_query_makes_the_responder_stumble(
-    sample: bytes, edits: list[tuple[int, int]], length: int
+    sample: bytes, edits: list[tuple[int, int]], length: int, tcp: bool
 ) -> None:
     wire = bytearray(sample)
     for position, value in edits:
         wire[position % len(wire)] = value
-    response = ASK.raw(bytes(wire[:length]))
+    response = ASK.raw(bytes(wire[:length]), tcp=tcp)
     if response is not None:
         assert response[:2] == wire[:2]
         # dnspython reads a response with another opcode by that opcode's rules.
