@@ -440,6 +440,16 @@ class TestWhoMay:
         assert one.ask(signed(transfer_query()).to_wire()).transferred
         assert one.ask(signed(transfer_query()).to_wire(), **OUTSIDE).transferred is None
 
+    def test_the_tunnel_can_be_named_beside_others(self) -> None:
+        both = Access(networks=("198.51.100.0/24",), tunnel=True)
+        one = primary(ALICE, allow_query=both, allow_transfer=both)
+        for rdtype in ("SOA", "AXFR"):
+            query = dns.message.make_query(ZONE, rdtype).to_wire()
+            assert one.ask(query, ingress=3).wire[3] & 0xF == dns.rcode.NOERROR
+            assert one.ask(query, **OUTSIDE).wire[3] & 0xF == dns.rcode.NOERROR
+            stranger = {**OUTSIDE, "source": "192.0.2.1"}
+            assert one.ask(query, **stranger).wire[3] & 0xF == dns.rcode.REFUSED
+
     def test_nobody_may_where_nobody_is_named(self) -> None:
         one = primary(ALICE, allow_transfer=Access())
         assert one.ask(transfer_query().to_wire()).transferred is None

@@ -48,7 +48,7 @@ Respond = t.Callable[[bytes, Context, bool], "Reply | None"]
 
 @dataclasses.dataclass(eq=False)
 class Connection:
-    """A TCP connection. Its deadline moves only when a whole message goes out.
+    """A TCP connection. Its deadline moves only when a whole query was answered, or more of a zone.
 
     Attributes:
         rest: The messages of a zone transfer that are still to come.
@@ -223,12 +223,12 @@ class Streams:
 
         None is closed while it gets a zone: its client would only begin anew.
         """
-        own = [one for one in self._connections if one.context.source == source]
-        if len(own) < CONNECTIONS_OF_CLIENT:
-            own = list(self._connections)
-            if len(own) < CONNECTIONS:
+        candidates = [one for one in self._connections if one.context.source == source]
+        if len(candidates) < CONNECTIONS_OF_CLIENT:
+            candidates = list(self._connections)
+            if len(candidates) < CONNECTIONS:
                 return True
-        victim = next((one for one in own if not one.rest), None)
+        victim = next((one for one in candidates if not one.rest), None)
         self._counts[TCP_EVICTED] += 1
         if victim:
             self._drop(victim)
