@@ -38,9 +38,10 @@ PATIENCE = 10.0
 #: A record of a zone: owner, type, TTL and data, as text.
 Line = tuple[str, str, int, str]
 #: The packages that a server comes from, its own first, and how it is started, with the path of
-#: its configuration to follow.
+#: its configuration to follow. Knot's libraries are there with kdig, and those of BIND go with one
+#: version of it alone.
 MAKES = {
-    "knot": (("knot", "libknot13", "libzscanner4", "libdnssec9"), ("knotd", "-c")),
+    "knot": (("knot",), ("knotd", "-c")),
     "named": (("bind9", "bind9-libs"), ("named", "-f", "-n", "1", "-c")),
     "nsd": (("nsd",), ("nsd", "-d", "-c")),
 }
