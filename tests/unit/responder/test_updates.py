@@ -133,7 +133,10 @@ def test_an_answer_that_is_not_signed_counts_for_nothing() -> None:
         response.keyring = None
         return response
 
-    with serving(forge) as endpoint, pytest.raises(ServerError, match="not signed|requires a TSIG"):
+    with (
+        serving(forge) as endpoint,
+        pytest.raises(ServerError, match=r"not signed|requires a TSIG"),
+    ):
         target(endpoint).change(BATCH)
 
 
