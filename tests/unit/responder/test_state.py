@@ -231,11 +231,12 @@ def test_a_full_disk_is_told_once_and_leaves_no_journal_that_is_behind(
     full_disk[0] = 40
     for _number in range(5):
         run.step()
-        run.now += 1
+        run.now += module.RETRY_PERIOD / 2
     run.end()
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
     assert "No space left" in caplog.text
     assert "Make room" in caplog.text
+    assert list(tmp_path.iterdir()) == []
     assert Run(tmp_path).chain.newest.content is None
 
 

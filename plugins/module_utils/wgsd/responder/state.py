@@ -50,6 +50,7 @@ class Journal:
         monotonic: t.Callable[[], float] = time.monotonic,
     ) -> None:
         self._path = folder / f"{zone}journal"
+        self._new = folder / f"{zone}journal.new"
         self._zone = zone
         self._monotonic = monotonic
         self._file: int | None = None
@@ -89,8 +90,9 @@ class Journal:
                 self._append(self._file, [step])
         except OSError as exc:
             self.close()
-            with contextlib.suppress(OSError):
-                self._path.unlink()
+            for path in (self._new, self._path):
+                with contextlib.suppress(OSError):
+                    path.unlink()
             self._retry_due = self._monotonic() + RETRY_PERIOD
             self._complain(str(exc))
             return
@@ -107,12 +109,11 @@ class Journal:
     def _rewrite(self, chain: Chain) -> None:
         """Begin a new file, which a crash leaves either not there or whole."""
         self.close()
-        new = self._path.with_name(self._path.name + ".new")
-        self._file = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        self._file = os.open(self._new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         _write(self._file, HEADING + b"\n")
         self._base, self._checksum = chain.base, zlib.crc32(HEADING)
         self._append(self._file, chain.deltas())
-        new.replace(self._path)
+        self._new.replace(self._path)
         folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(folder)
