@@ -182,7 +182,7 @@ class Zone:
         """Return what `records_at` does, without the seal."""
         label, _dot, rest = owner.partition(".")
         if owner == SERVICE:
-            return [self._frame.pointer(padded) for padded in self._peers.instances]
+            return [Record(PTR, INSTANCE_TTL, target) for target in self.listed()]
         if rest != SERVICE:
             node = self._nodes.get(self._frame.absolute(owner), {})
             return [_record(rrset.ttl, rdata) for rrset in node.values() for rdata in rrset]
@@ -191,6 +191,12 @@ class Zone:
             return self._frame.instance_records(self._peers.instances[padded])
         padded = self._peers.friendly.get(label.encode())
         return [self._frame.alias(padded)] if padded else []
+
+    def listed(self) -> list[bytes]:
+        """Return the data of the records at the service name, in canonical order."""
+        # There may be very many: this is `_Frame._target` without the calls.
+        length, suffix = bytes([PADDED_LABEL_LENGTH]), self._frame.suffix
+        return [length + label + suffix for label in self._peers.instances]
 
     def seal_at(self, name: Name) -> Seal:
         """Return the seal of a name that exists; one that is not signed has an empty one."""
@@ -236,6 +242,12 @@ class Zone:
     def lists_the_same(self, other: Zone) -> bool:
         """Whether the same names lead to peers in this version and in *other*."""
         return self._peers.labels is other._peers.labels
+
+    def has_the_peers_of(self, other: Zone) -> bool:
+        """Whether the service name lists the same peers in this version and in *other*."""
+        return self.lists_the_same(other) or (
+            self._peers.instances.keys() == other._peers.instances.keys()
+        )
 
     def after(self, delta: Delta) -> Zone:
         """Return the version that *delta*, whose addresses are known, leads to from this one."""
@@ -291,6 +303,7 @@ class _Frame:
         service: Those of the service name.
         nodes: By labels in lower case, without the SOA.
         below: The first labels of the names right below each of these.
+        suffix: The service name as in a message.
     """
 
     def __init__(self, origin: Name, addresses: tuple[str, ...]) -> None:
@@ -319,7 +332,7 @@ class _Frame:
             parent: frozenset(name[0] for name in names if name[1:] == parent)
             for parent in self.nodes
         }
-        self._suffix = service.to_wire() or b""
+        self.suffix = service.to_wire() or b""
 
     def relative(self, labels: Labels) -> str:
         """Return a name of the zone relative to its origin."""
@@ -328,10 +341,6 @@ class _Frame:
     def absolute(self, owner: str) -> Labels:
         """Return the labels of a name that is relative to the origin."""
         return (*owner.encode().split(b"."), *self.apex) if owner else self.apex
-
-    def pointer(self, label: bytes) -> Record:
-        """Return the record that lists the instance with that padded label."""
-        return Record(PTR, INSTANCE_TTL, self._target(label))
 
     def alias(self, label: bytes) -> Record:
         """Return the record of a friendly name of that instance."""
@@ -352,7 +361,7 @@ class _Frame:
         return records
 
     def _target(self, label: bytes) -> bytes:
-        return bytes([len(label)]) + label + self._suffix
+        return bytes([len(label)]) + label + self.suffix
 
 
 class _Maker:

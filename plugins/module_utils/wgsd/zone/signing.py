@@ -13,7 +13,7 @@ import time
 import typing as t
 
 from ..names import SERVICE
-from .records import APEX_TTL, CLASS_IN, EXPIRE, NEGATIVE_TTL, Zone, build
+from .records import APEX_TTL, CLASS_IN, EXPIRE, INSTANCE_TTL, NEGATIVE_TTL, PTR, Zone, build
 from .seals import DNSKEY, NSEC, RRSIG, RRSIG_HEAD, Ring, Seal, labels_of
 from .version import Delta, Record, Version, pack
 
@@ -202,7 +202,7 @@ class Signer:
             old: The version that *sealed* is good for.
             early: Seconds by which signatures are replaced early.
         """
-        rrsets = {owner: _rrsets(new.unsealed_at(owner)) for owner in touched}
+        rrsets = {owner: _rrsets_at(new, owner) for owner in touched}
         if old is None or old.ring is None:
             ring = Ring(owner for owner in rrsets if rrsets[owner])
         else:
@@ -212,11 +212,15 @@ class Signer:
             ring = old.ring.after(joined, left)
             for owner in map(ring.previous, (*joined, *left)):
                 if owner not in rrsets:
-                    rrsets[owner] = _rrsets(new.unsealed_at(owner))
+                    rrsets[owner] = _rrsets_at(new, owner)
+        kept = set(sealed)
+        if old and not new.has_the_peers_of(old):
+            # To compare the lists would take longer than to sign the new one.
+            kept.discard(SERVICE)
         seals = {}
         for owner, wanted in rrsets.items():
             if wanted:
-                had = _rrsets(old.unsealed_at(owner)) if old and owner in sealed else {}
+                had = _rrsets_at(old, owner) if old and owner in kept else {}
                 following = ring.next(owner)
                 seals[owner] = self._seal(owner, wanted, following, had, sealed.get(owner), early)
             elif owner in sealed:
@@ -294,7 +298,7 @@ def _touched(before: Version, old: Zone | None, new: Zone, delta: Delta) -> set[
     ):
         return {*new.owners(), *before.seals}
     touched = {"", *delta.seals}
-    if not new.lists_the_same(old):
+    if not new.has_the_peers_of(old):
         touched.add(SERVICE)
     now = {instance.public_key: instance for instance in delta.changed}
     for key in (*delta.removed, *now):
@@ -305,8 +309,17 @@ def _touched(before: Version, old: Zone | None, new: Zone, delta: Delta) -> set[
     return touched
 
 
+def _rrsets_at(zone: Zone, owner: str) -> _RRsets:
+    """Return the records at a name without its seal."""
+    if owner == SERVICE:
+        # There may be very many.
+        targets = zone.listed()
+        return {PTR: (INSTANCE_TTL, targets)} if targets else {}
+    return _rrsets(zone.unsealed_at(owner))
+
+
 def _rrsets(records: t.Iterable[Record]) -> _RRsets:
-    """Return the records of a name by type."""
+    """Return records of one name by type."""
     rrsets: _RRsets = {}
     for rdtype, ttl, rdata in records:
         rrsets.setdefault(rdtype, (ttl, []))[1].append(rdata)
