@@ -76,6 +76,8 @@ class Transfer:
             StartOverError: the zone's history has no way from our version.
             ServerError: the message is malformed, badly signed, or says that the server failed.
         """
+        if not self.answers(wire):
+            raise ServerError("it answers another question", "check what listens at that address")
         try:
             return self._feed(wire)
         except dns.xfr.UseTCP:
