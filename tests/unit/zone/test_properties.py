@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import struct
 
 import dns.exception
@@ -35,6 +36,7 @@ from tests.unit.zone.asking import (
 from tests.unit.zone.primary import transfer_query
 from wgsd.responder.stats import slot
 from wgsd.zone.message import opcode_of
+from wgsd.zone.signing import Signer, ZoneKey
 from wgsd.zone.version import Content
 
 pytestmark = pytest.mark.unit
@@ -155,6 +157,8 @@ FIRST_LABELS = [
         )
     ),
 ]
+#: Nobody validates here, and this is quick.
+KEY = ZoneKey(b"key", 1, lambda data: hashlib.sha512(data).digest())
 #: What the zones go through, in any order.
 MOVED = dataclasses.replace(ALICE, address="2001:db8::a", name="bob")
 CONTENTS = [
@@ -236,12 +240,14 @@ def asked_type(wire: bytes) -> int:
         max_size=40,
     ),
     tcp=st.booleans(),
+    signed=st.sets(st.sampled_from([ZONE, NESTED])),
 )
 @hypothesis.settings(max_examples=200, deadline=None)
 def test_what_lies_ready_is_what_the_complete_path_says(
-    actions: list[bytes | tuple[str, Content | None]], tcp: bool
+    actions: list[bytes | tuple[str, Content | None]], tcp: bool, signed: set[str]
 ) -> None:
-    ready = Ready({ZONE: CONTENTS[0], NESTED: content(BOB), DEEP: None})
+    signers = {zone: Signer(zone, [KEY], 7 * 86400) for zone in signed}
+    ready = Ready({ZONE: CONTENTS[0], NESTED: content(BOB), DEEP: None}, signers=signers)
     for action in actions:
         if isinstance(action, tuple):
             ready.step(action[1], action[0])
