@@ -193,6 +193,24 @@ def test_a_server_gets_the_peers_and_loses_what_is_stale(bed: Bed, make: str) ->
 
 
 @MAKES
+def test_a_reload_tells_the_server_nothing_that_it_knows(bed: Bed, make: str) -> None:
+    with running(bed, make) as server:
+        responder = start(bed)
+        bed.until(lambda: published(bed) == lines(ALICES, BOBS))
+        before, serial = responder.children("publisher"), server.serial(THERE)
+        responder.process.send_signal(signal.SIGHUP)
+        bed.until(lambda: responder.children("publisher") not in ([], before))
+        bed.set(ALICE, "endpoint", "198.51.100.9:9")
+        moved = (ALICE, "198.51.100.9", 9, *ALICES[3:])
+        bed.until(lambda: published(bed) == lines(moved, BOBS))
+        after = server.serial(THERE)
+        assert serial
+        assert after
+        # One update for the change, and none before it.
+        assert after == serial + 1
+
+
+@MAKES
 def test_changes_of_the_device_are_there_soon(bed: Bed, make: str) -> None:
     with running(bed, make):
         start(bed)
