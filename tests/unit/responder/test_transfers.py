@@ -38,7 +38,7 @@ from tests.unit.responder.test_worker import (
 from tests.unit.zone.asking import ALICE, BOB, ZONE, content, many
 from tests.unit.zone.primary import ORIGIN, lines, lines_of, transfer_query
 from wgsd.config import TsigKey
-from wgsd.responder import stats
+from wgsd.responder import stats, telling
 from wgsd.responder import streams as streams_module
 from wgsd.responder import worker as module
 from wgsd.zone.answers import Authority
@@ -228,8 +228,10 @@ def test_a_defect_in_the_middle_of_a_transfer_ends_that_connection_only(
     with monkeypatch.context() as patch, bed.connect() as client:
         patch.setattr(Authority, "_rest", broken)
         client.sendall(frame(transfer_query()))
-        assert receive(client).answer
-        assert client.makefile("rb").read() == b"\0\x0dnot a message"
+        received = client.makefile("rb").read()
+    (length,) = struct.unpack_from("!H", received)
+    assert dns.message.from_wire(received[2 : 2 + length]).answer
+    assert received[2 + length :] == b"\0\x0dnot a message"
     assert bed.udp().answer
     assert len(caplog.records) == 1
 
@@ -283,7 +285,7 @@ class TestWhoFollows:
         for _time in range(3):
             bring(bed, dns.zone.Zone(ORIGIN))
         assert len(self.told(bed)) == 1
-        monkeypatch.setattr(module, "TELL_PERIOD", 0.0)
+        monkeypatch.setattr(telling, "TELL_PERIOD", 0.0)
         bring(bed, dns.zone.Zone(ORIGIN))
         assert len(self.told(bed)) == 1
 
@@ -312,7 +314,7 @@ class TestWhoFollows:
     def test_nobody_waits_for_a_notifier_that_does_not_listen(
         self, bed: Bed, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(module, "TELL_PERIOD", 0.0)
+        monkeypatch.setattr(telling, "TELL_PERIOD", 0.0)
         bed.hand(ALICE)
         for _time in range(1000):
             query = transfer_query(1)

@@ -26,10 +26,10 @@ from ..zone.served import LOOPBACK, Context
 from ..zone.version import Chain, Content, Delta
 from . import frames, stats
 from .batches import BATCH, SLOT, Batch
-from .followers import Follower, encode
 from .limits import Limiter, Verdict
 from .sockets import Listener
 from .streams import Streams, literal
+from .telling import Teller
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +41,6 @@ PUBLISH_PERIOD = 0.25
 FINISH = 2.0
 #: Clients of which it is kept how they are to be treated.
 CLIENTS = 4096
-#: Seconds in which it is told once that someone follows a zone.
-TELL_PERIOD = 5.0
 _TC = 0x02
 #: How an OPT record starts: with the root and its type.
 _OPT_START = b"\0\0\x29"
@@ -78,7 +76,7 @@ class Worker:
             monotonic: Seconds.
         """
         self._control = control
-        self._tell_follower = tell_follower
+        self._teller = Teller(tell_follower, monotonic)
         self._monotonic = monotonic
         self._running = True
         self._handed = bytearray()
@@ -98,7 +96,6 @@ class Worker:
         )
         if catalog:
             self._authority.serve_catalog(catalog)
-        self._told: dict[Follower, float] = {}
         self._histories: dict[str, History] = {}
         for chain in chains:
             self._histories[chain.newest.zone] = History.of(chain)
@@ -217,7 +214,7 @@ class Worker:
             context = Context(batch.source(number), local)
             reply = self._answer(query, context, view)
             if reply and reply.transferred:
-                self._tell(reply, context, batch.port(number))
+                self._teller.tell(reply.transferred, context, batch.port(number))
             return reply and reply.wire
 
         def drain() -> None:
@@ -271,7 +268,7 @@ class Worker:
                 view, inside = self._client(context)
                 reply = self._answer(query, context, view)
                 if reply and reply.transferred and (inside or reply.proven):
-                    self._tell(reply, context, source[1])
+                    self._teller.tell(reply.transferred, context, source[1])
                 response = reply and self._limited(reply, inside, context.source)
                 if response and not listener.send(response, source, ancillary):
                     self._counts[stats.UDP_SEND_FAILED] += 1
@@ -283,7 +280,7 @@ class Worker:
         reply = self._answer(query, context, view)
         if reply and reply.transferred:
             # Where a server has asked from, it does not listen.
-            self._tell(reply, context, DNS_PORT)
+            self._teller.tell(reply.transferred, context, DNS_PORT)
         return reply and reply._replace(rest=reply.rest and self._rest(reply.rest, query))
 
     def _rest(self, messages: t.Iterator[bytes], query: bytes) -> t.Iterator[bytes]:
@@ -293,21 +290,6 @@ class Worker:
         except Exception:
             self._stumble(query)
             raise ConnectionAbortedError from None
-
-    def _tell(self, reply: Reply, context: Context, port: int) -> None:
-        """Say who follows a zone from now on; if that cannot be said now, the next time."""
-        if self._tell_follower is None or reply.transferred is None:
-            return
-        zone, key = reply.transferred
-        follower = Follower(zone, context.source, port, context.local, key)
-        now = self._monotonic()
-        if now - self._told.get(follower, now - TELL_PERIOD) < TELL_PERIOD:
-            return
-        if len(self._told) >= CLIENTS:
-            self._told.clear()
-        with contextlib.suppress(OSError):
-            self._tell_follower.send(encode(follower), socket.MSG_DONTWAIT)
-            self._told[follower] = now
 
     def _client(self, context: Context) -> tuple[View | None, bool]:
         """Return the answers that lie ready for a client, and whether it is inside the tunnel."""
