@@ -31,8 +31,8 @@ from tests.unit.zone.asking import (
     texts,
 )
 from wgsd.config import Access
-from wgsd.zone.served import Context
 from wgsd.zone.message import truncated
+from wgsd.zone.served import Context
 from wgsd.zone.version import Instance
 
 pytestmark = pytest.mark.unit
