@@ -178,7 +178,9 @@ ANYBODY = Signed(content(ALICE, BOB, CAROL, REGISTRY))
 
 
 @hypothesis.given(
-    name=names, rdtype=st.sampled_from(["A", "PTR", "SRV", "DS", "MX"]), tcp=st.booleans()
+    name=names,
+    rdtype=st.sampled_from(["A", "PTR", "SRV", "DS", "ANY", "RRSIG", "NSEC", "DNSKEY"]),
+    tcp=st.booleans(),
 )
 @hypothesis.settings(max_examples=200, deadline=None)
 def test_whatever_is_asked_the_answer_is_proved(name: str, rdtype: str, tcp: bool) -> None:
