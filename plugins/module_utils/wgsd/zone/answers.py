@@ -35,7 +35,7 @@ NOT_READY, PROHIBITED, NOT_AUTHORITATIVE = 14, 18, 20
 
 
 class Transferred(t.NamedTuple):
-    """Who has got a zone or its changes follows it from now on.
+    """What whoever follows a zone has got: all of it, its changes, or that there are none.
 
     Attributes:
         zone: Absolute, lower case.

@@ -31,7 +31,8 @@ if t.TYPE_CHECKING:
 #: Bytes from which on records go into the next message. As far as that compression reaches; larger
 #: messages would be more bytes in all, and whoever asks something else would wait longer.
 MESSAGE_BYTES = POINTER_MAX
-#: Changes that may go into one datagram: not one of them takes fewer bytes than this.
+#: Changes from which on it is not even tried whether they fit into one datagram: each takes more
+#: bytes than this, unless it was changed back meanwhile.
 _UDP_CHANGES = UDP_MAX // 40
 #: Differences of one message each that are kept written.
 _KEPT = 64
