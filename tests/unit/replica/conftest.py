@@ -22,7 +22,7 @@ from wgsd.replica import Replica
 #: Seconds that a packet on loopback may take.
 PATIENCE = 5.0
 #: Seconds without a packet after which nothing more is under way.
-SILENCE = 0.02
+SILENCE = 0.005
 
 
 class World:

@@ -152,6 +152,7 @@ class Subscription:
         if fresh or flowing or self._refused:
             return
         self._drop()
+        self.settled = False
         self._failures = 0
         self.due = self._clock()
 
