@@ -41,6 +41,8 @@ server:
     listen: "{address}@53"
     udp-workers: 1
     tcp-workers: 2
+    # In milliseconds: the tests read its transfers, and are not as quick as a server.
+    tcp-io-timeout: 5000
 log:
   - target: stdout
     any: info

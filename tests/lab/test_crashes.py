@@ -81,7 +81,7 @@ class Mover:
                     f"endpoint=192.0.2.8:{port}\n\n".encode()
                 )
                 assert device.recv(100) == b"errno=0\n\n"
-            if self._stop.wait(0.01):
+            if self._stop.wait(0.02):
                 return
 
 

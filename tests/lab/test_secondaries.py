@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pathlib
 import signal
 import struct
 import subprocess
@@ -17,6 +18,7 @@ import typing as t
 import pytest
 
 from wgsd.keys import PublicKey
+from wgsd.zone import serial
 
 from .bare import BareLab
 from .followed import CATALOG, FRESH, KEY, SITES, Followed, port_of
@@ -173,13 +175,44 @@ def test_a_secondary_that_was_away_catches_up_by_increments(followed: Followed) 
 
 def test_increments_go_on_after_a_restart_of_the_responder(followed: Followed) -> None:
     followed.wait_same()
-    serial, wholes = followed.serial(), counts(followed, WHOLES)
+    before, wholes = followed.serial(), counts(followed, WHOLES)
     followed.responder.restart()
     followed.responder.wait_ready()
-    assert followed.serial() == serial
+    assert followed.serial() == before
     assert max(followed.change(ALICE, 5000).values()) < FRESH
     followed.wait_same()
     assert counts(followed, WHOLES) == wholes
+
+
+def lose(journal: pathlib.Path) -> None:
+    """Have no journal any more."""
+    journal.unlink()
+
+
+def damage(journal: pathlib.Path) -> None:
+    """Have another byte in the middle of the journal."""
+    content = bytearray(journal.read_bytes())
+    content[len(content) // 2] ^= 1
+    journal.write_bytes(content)
+
+
+@pytest.mark.parametrize("harm", [lose, damage])
+def test_a_registry_that_has_lost_its_journal_is_followed_as_before(
+    followed: Followed, harm: t.Callable[[pathlib.Path], None]
+) -> None:
+    followed.wait_same()
+    before = followed.serial()
+    harm(pathlib.Path(followed.responder.config.parent, f"{ZONE}journal"))
+    followed.responder.restart()
+    followed.responder.wait_ready()
+    followed.wait("zone", lambda: followed.bed.port_of(ALICE))
+    followed.change(ALICE, 5001 if harm is lose else 5002)
+    followed.wait_same()
+    now = followed.serial()
+    assert before is not None
+    assert now is not None
+    assert serial.is_newer(now, before)
+    assert ("its serial starts from the clock" in followed.responder.log) is (harm is damage)
 
 
 def test_secondaries_answer_while_the_registry_is_down(followed: Followed) -> None:
