@@ -194,6 +194,24 @@ def test_a_configured_secondary_is_told_of_each_change_until_it_acknowledges(
     assert bed.figures() == {"FOLLOWERS": 1, "SENT": 3, "ACKNOWLEDGED": 2, "FAILED": 0}
 
 
+@pytest.mark.parametrize(
+    ("listen", "source"),
+    [
+        (["127.0.3.1"], "127.0.3.1"),
+        (["127.0.3.1", "::1"], "127.0.3.1"),
+        (["127.0.3.1", "127.0.3.2"], "127.0.0.1"),
+        (["0.0.0.0"], "127.0.0.1"),
+    ],
+)
+def test_a_configured_secondary_hears_from_the_one_address_that_it_can_know_us_by(
+    bed: Bed, listen: list[str], source: str
+) -> None:
+    secondary = bed.secondary()
+    addresses = tuple(Endpoint(address, 53) for address in listen)
+    bed.start(remote(secondary), serials={ZONE: 7}, listen=addresses)
+    assert bed.until(secondary.receive)[1][0] == source
+
+
 def test_who_transferred_the_zone_is_told_from_the_address_that_it_asked(bed: Bed) -> None:
     clients = [bed.secondary("127.0.1.1"), bed.secondary("127.0.1.2")]
     notification = bed.start(serials={ZONE: 7})

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import json
 import logging
 import selectors
@@ -48,6 +49,22 @@ def configured(settings: ResponderSettings) -> dict[str, tuple[Remote, ...]]:
     return found
 
 
+def usual_sources(settings: ResponderSettings) -> dict[int, str]:
+    """Return by family the address that we listen on, where there is just one.
+
+    A secondary takes NOTIFY only from the address that it knows us by.
+    """
+    found: dict[int, list[str]] = {}
+    for endpoint in settings.listen:
+        family = socket.AF_INET6 if endpoint.is_ipv6 else socket.AF_INET
+        found.setdefault(family, []).append(endpoint.address)
+    return {
+        family: addresses[0]
+        for family, addresses in found.items()
+        if len(set(addresses)) == 1 and not ipaddress.ip_address(addresses[0]).is_unspecified
+    }
+
+
 def encode(zone: str, serial: int | None) -> bytes:
     """Return what to send to a notifier when a zone has changed; None: it is not served."""
     return json.dumps((zone, serial)).encode()
@@ -80,6 +97,7 @@ class Notifier:
         self._heard = heard
         self._keys = settings.keys
         self._catalog = settings.catalog.zone if settings.catalog else None
+        self._usual_sources = usual_sources(settings)
         self._account = account
         self._monotonic = monotonic
         self._wall = wall
@@ -241,13 +259,14 @@ class Notifier:
             OSError: this host has not that address, or not any more.
         """
         family = socket.AF_INET6 if ":" in follower.address else socket.AF_INET
-        place = family, follower.local
+        local = follower.local or self._usual_sources.get(family, "")
+        place = family, local
         sock = self._sockets.get(place)
         if sock is None:
             sock = socket.socket(family, socket.SOCK_DGRAM)
             try:
                 sock.setblocking(False)
-                sock.bind((follower.local, 0))
+                sock.bind((local, 0))
             except OSError:
                 sock.close()
                 raise
@@ -257,7 +276,7 @@ class Notifier:
 
     def _tidy(self, now: float) -> None:
         self._followers.forget(now)
-        used = self._followers.local_addresses()
+        used = self._followers.local_addresses() | set(self._usual_sources.values())
         for place in [place for place in self._sockets if place[1] not in used]:
             sock = self._sockets.pop(place)
             self._selector.unregister(sock)
