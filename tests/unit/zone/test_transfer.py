@@ -274,6 +274,19 @@ class TestDifference:
         assert [message.answer[1].rdtype for message in messages[:1]] == [dns.rdatatype.SOA]
         assert lines_of(one.transfer(copy, 100)) == lines(one.zone)
 
+    def test_where_too_much_has_changed_it_is_the_whole_zone(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(transfer, "TCP_CHANGES", 20)
+        one = primary(*many(40))
+        for changes, whole in ((20, False), (21, True)):
+            serial, copy = one.zone.serial, one.transfer()
+            one.step(*(dataclasses.replace(peer, port=changes) for peer in many(changes)))
+            query = transfer_query(serial)
+            first = messages_of(query, one.ask(query.to_wire()))[0]
+            assert (first.answer[1].rdtype != dns.rdatatype.SOA) == whole
+            assert lines_of(one.transfer(copy, serial)) == lines(one.zone)
+
     def test_what_differs_for_a_registry_whose_address_is_the_tunnels_is_in_it(self) -> None:
         one = primary(REGISTRY)
         copy = one.transfer()

@@ -122,22 +122,20 @@ class History:
         Returns:
             None if that version is not known, or not any more, or if there are too many changes.
         """
-        undone: list[_Undo] = []
+        instances: dict[PublicKey, Instance | None] = {}
+        seals: dict[str, bytes] = {}
         for undo in reversed(self._undos):
-            undone.append(undo)
+            instances.update(undo.instances)
+            seals.update(undo.seals)
+            if len(instances) + len(seals) > most:
+                return None
             if undo.serial == serial:
                 break
         else:
             return None
-        instances: dict[PublicKey, Instance | None] = {}
         if undo.addresses != self._addresses:
-            instances.update((key, newest.instance(key)) for key in self._addressed)
-        seals: dict[str, bytes] = {}
-        for undo in undone:
-            instances.update(undo.instances)
-            seals.update(undo.seals)
-        if len(instances) + len(seals) > most:
-            return None
+            for key in self._addressed:
+                instances.setdefault(key, newest.instance(key))
         # Both versions without what they have in common is all that is to be compared.
         then = self._build(serial, undo.addresses, instances, seals)
         now = self._build(

@@ -23,7 +23,7 @@ from .message import (
 )
 from .records import CLASS_IN, CNAME, NS, PTR, SOA
 from .serial import is_newer
-from .version import CHANGES_MAX, Record
+from .version import Record
 
 if t.TYPE_CHECKING:
     Name = dns.name.Name
@@ -33,7 +33,10 @@ if t.TYPE_CHECKING:
 MESSAGE_BYTES = POINTER_MAX
 #: Changes from which on it is not even tried whether they fit into one datagram: each takes more
 #: bytes than this, unless it was changed back meanwhile.
-_UDP_CHANGES = UDP_MAX // 40
+UDP_CHANGES = UDP_MAX // 40
+#: Changes from which on the whole zone is sent instead (RFC 1995 section 2). It is read bit by bit,
+#: while to put so many changes together takes a tenth of a second, in which nobody else is served.
+TCP_CHANGES = 5000
 #: Differences of one message each that are kept written.
 _KEPT = 64
 _SOA_TIMERS = struct.Struct("!IIIII")
@@ -95,8 +98,8 @@ class Transfers:
     def since(self, serial: int, tcp: bool) -> Bodies:
         """Return what has changed since then, as one difference (RFC 1995 section 4).
 
-        If that is not known any more, it is the whole zone. By UDP it is the SOA record alone, if
-        there is more than can go into one message (section 2).
+        If that is not known any more, or too much, it is the whole zone. By UDP it is the SOA
+        record alone, if there is more than can go into one message (section 2).
         """
         if serial == self._zone.serial or is_newer(serial, self._zone.serial):
             return self.current()
@@ -104,7 +107,7 @@ class Transfers:
             return iter([self._kept[serial]])
         difference = None
         if self._difference:
-            difference = self._difference(serial, CHANGES_MAX if tcp else _UDP_CHANGES)
+            difference = self._difference(serial, TCP_CHANGES if tcp else UDP_CHANGES)
         if difference is None:
             return self.whole() if tcp else self.current()
         bodies = _written(self._steps(serial, difference), self._wire_origin)
