@@ -36,13 +36,14 @@ def collect(
     """
     with open_device(interface) as backend:
         device, kind = backend.read(), backend.kind
-    reported = _read_report(report)
+    follows, reported = _read_report(report)
     return {
         "interface": interface,
         "backend": kind,
         "public_key": str(device.public_key) if device.public_key else None,
         "listen_port": device.listen_port,
         "agent": bool(reported),
+        "follows": follows,
         "peers": [
             {
                 **_peer(peer, reported.get(peer.public_key.base64), now),
@@ -62,6 +63,7 @@ def out_of_reach(interface: str, error: DeviceError) -> dict[str, t.Any]:
         "public_key": None,
         "listen_port": None,
         "agent": False,
+        "follows": None,
         "peers": [],
         "error": str(error),
     }
@@ -77,12 +79,14 @@ def names_of(registry: ResponderSettings, interface: str) -> dict[PublicKey, str
     }
 
 
-def _read_report(path: pathlib.Path) -> dict[str, dict[str, str | None]]:
+def _read_report(path: pathlib.Path) -> tuple[str | None, dict[str, dict[str, str | None]]]:
+    """Return the server that the agent follows, and what it says of each peer."""
     try:
-        peers = json.loads(path.read_text(encoding="utf-8"))["peers"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
-    return peers if isinstance(peers, dict) else {}
+        report = json.loads(path.read_text(encoding="utf-8"))
+        follows, peers = report.get("follows"), report["peers"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None, {}
+    return follows, peers if isinstance(peers, dict) else {}
 
 
 def _peer(peer: Peer, reported: dict[str, str | None] | None, now: float) -> dict[str, t.Any]:
@@ -119,6 +123,8 @@ def render(status: dict[str, t.Any]) -> str:
     """Return `collect`'s result as a table."""
     key = status["public_key"] or "no key"
     agent = "agent runs" if status["agent"] else "no agent has reported"
+    if status["follows"]:
+        agent += f", follows {status['follows']}"
     head = f"{status['interface']} ({status['backend']}), {key}, {agent}"
     header: tuple[str, ...]
     header = ("NAME", "PEER", "STATE", "HANDSHAKE", "ENDPOINT", "FROM", "ALLOWED IPS")

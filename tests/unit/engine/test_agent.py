@@ -283,9 +283,18 @@ def test_the_report_tells_each_peers_state_and_the_reason_of_the_last_action(
     world.directory.records = {BOB: PeerRecord(BOB, HOME)}
     published = report.Report(SETTINGS)
     for _number in range(2):
-        published.publish(world.agent.look().decisions)
+        published.publish(world.agent.look().decisions, None)
     entry = json.loads(report.report_path("wg0").read_text())["peers"][BOB.base64]
     assert entry["state"] == "punching"
     assert entry["endpoint_set"] == str(HOME)
     assert entry["reason"].startswith("no session; set")
     assert [path.name for path in (tmp_path / "wgsd").iterdir()] == ["client-wg0.json"]
+
+
+def test_the_report_tells_whose_copy_of_the_zone_counts(tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "RUNTIME_DIR", tmp_path)
+    published = report.Report(SETTINGS)
+    for follows in (None, SERVER, None):
+        published.publish([], follows)
+        told = json.loads(report.report_path("wg0").read_text())["follows"]
+        assert told == (follows and str(follows))

@@ -269,7 +269,8 @@ def _keep_looking(
             trouble = ""
         if agent.registry_handshakes != met:
             replica.hurry()
-        report.publish(look.decisions)
+        version = replica.version
+        report.publish(look.decisions, version.server if version else None)
         states = [decision.state for decision in look.decisions]
         changed = any(decision.change for decision in look.decisions)
         pause = pace.after_look(states, changed, time.monotonic(), view.cost)

@@ -14,6 +14,7 @@ import typing as t
 
 from .. import systemd
 from ..config import ClientSettings
+from ..model import Endpoint
 from ..plan import Decision, State
 
 log = logging.getLogger("wgsd.client")
@@ -33,9 +34,15 @@ class Report:
         self._settings = settings
         self._path = report_path(settings.interface)
         self._peers: dict[str, dict[str, str | None]] | None = None
+        self._follows: str | None = None
 
-    def publish(self, decisions: t.Sequence[Decision]) -> None:
-        """Take the decisions of one look; a file that cannot be written is logged, no more."""
+    def publish(self, decisions: t.Sequence[Decision], follows: Endpoint | None) -> None:
+        """Take the decisions of one look; a file that cannot be written is logged, no more.
+
+        Args:
+            follows: The server whose copy of the zone they are based on; None for queries.
+        """
+        server = str(follows) if follows else None
         before = self._peers or {}
         peers: dict[str, dict[str, str | None]] = {}
         for decision in decisions:
@@ -46,12 +53,13 @@ class Report:
                 entry["endpoint_set"] = str(decision.after)
                 entry["reason"] = decision.reason
             peers[key] = entry
-        if peers == self._peers:
+        if peers == self._peers and server == self._follows:
             return
-        self._peers = peers
+        self._peers, self._follows = peers, server
         states = [decision.state for decision in decisions]
         systemd.notify(f"STATUS={states.count(State.DIRECT)} of {len(states)} peers direct")
-        self._write(json.dumps({"zone": self._settings.zone, "peers": peers}, indent=1))
+        report = {"zone": self._settings.zone, "follows": server, "peers": peers}
+        self._write(json.dumps(report, indent=1))
 
     def _write(self, text: str) -> None:
         temporary = self._path.with_suffix(f".{os.getpid()}")

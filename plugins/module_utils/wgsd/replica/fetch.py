@@ -33,10 +33,10 @@ def fetch(
     contents = Contents(zone)
     transfer = Transfer(contents.zone, signing_key(key) if key else None)
     try:
-        with (
-            selectors.DefaultSelector() as selector,
-            contextlib.closing(Stream(server, transfer, selector, lambda: None)) as stream,
-        ):
+        with contextlib.ExitStack() as stack:
+            selector = stack.enter_context(selectors.DefaultSelector())
+            stream = Stream(server, transfer, selector, lambda: None)
+            stack.callback(stream.close)
             while not _take(stream, selector, timeout):
                 pass
     except OSError as exc:
