@@ -152,6 +152,16 @@ def test_a_key_lets_a_client_follow_where_nobody_else_may(mesh):
     assert "failed" in mesh.lab.registry.run(dig, check=False).stdout
 
 
+def test_a_signed_zone_is_followed_by_differences_too(mesh):
+    mesh.start_responder(zones=zone_of(mesh, dnssec=True))
+    mesh.start_client("alice")
+    mesh.wait(lambda: follows(mesh, "alice"), "copy of the zone")
+    for port in (1001, 1002):
+        wait_for_carol(mesh, "alice", port, move_carol(mesh, port), 2.0)
+        time.sleep(1.2)
+    assert "transferring the whole zone" not in mesh.log("alice", "client")
+
+
 def test_where_transfers_are_refused_each_peer_is_asked_for(mesh):
     mesh.start_responder(zones=zone_of(mesh, allow_transfer=["192.0.2.99/32"]))
     for name in ("alice", "bob"):
