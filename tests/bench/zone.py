@@ -129,6 +129,10 @@ class Bench:
         cpus = sorted(os.sched_getaffinity(0))
         self._serving, self._asking = cpus[:1], cpus[1:] or cpus
         self.notes: list[str] = []
+        load = os.getloadavg()[0]
+        if load > 1:
+            # What answers stands back for all others, so it is the first to feel them.
+            self._note(f"the machine had other work to do: {load:.1f} processes at the beginning")
 
     def run(self) -> None:
         """Measure."""
