@@ -23,7 +23,6 @@ class Follow:
         primary: The address that it transfers from and that may notify it.
         zones: Those that its configuration names.
         catalog: A catalog zone, whose members it follows as well (Knot only).
-        most: Records of one type at one name that it takes (BIND only); None for its default.
     """
 
     address: str
@@ -31,7 +30,6 @@ class Follow:
     zones: tuple[str, ...] = ()
     key: Key | None = None
     catalog: str | None = None
-    most: int | None = 0
 
 
 KNOT = """
@@ -83,7 +81,7 @@ options {{
     notify no;
     allow-transfer {{ any; }};
     check-names secondary ignore;
-    {most}
+    max-records-per-type 0;
 }};
 controls {{ }};
 logging {{
@@ -145,7 +143,6 @@ def named_config(follow: Follow, folder: str) -> str:
     return NAMED.format(
         folder=folder,
         address=follow.address,
-        most="" if follow.most is None else f"max-records-per-type {follow.most};",
         keys=f'key "{key.name}" {{ algorithm hmac-sha256; secret "{key.secret}"; }};'
         if key
         else "",
