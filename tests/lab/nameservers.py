@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Name servers of other makes on lab hosts, with any configuration: Knot, BIND and NSD.
+"""Name servers of other makes on lab hosts, with any configuration: Knot, BIND, NSD, PowerDNS.
 
 They come out of Debian's packages, run in the foreground, and end with the block that has started
 them. What they write is in their host's own /run.
@@ -30,6 +30,7 @@ import dns.xfr
 import dns.zone
 
 from .bare import BareHost
+from .machine import cache_dir
 from .netns import Node
 from .unpacked import unpacked
 
@@ -37,13 +38,17 @@ from .unpacked import unpacked
 PATIENCE = 10.0
 #: A record of a zone: owner, type, TTL and data, as text.
 Line = tuple[str, str, int, str]
-#: The packages that a server comes from, its own first, and how it is started, with the path of
-#: its configuration to follow. Knot's libraries are there with kdig, and those of BIND go with one
-#: version of it alone.
+#: The packages that a server comes from, its own first, and how it is started. BIND goes with one
+#: version of its libraries alone.
 MAKES = {
-    "knot": (("knot",), ("knotd", "-c")),
-    "named": (("bind9", "bind9-libs"), ("named", "-f", "-n", "1", "-c")),
-    "nsd": (("nsd",), ("nsd", "-d", "-c")),
+    "knot": (("knot",), ("knotd", "-c", "/run/knot.conf")),
+    "named": (("bind9", "bind9-libs"), ("named", "-f", "-n", "1", "-c", "/run/named.conf")),
+    "nsd": (("nsd",), ("nsd", "-d", "-c", "/run/nsd.conf")),
+    # It is told the folder alone, and would keep a parent that starts it again.
+    "pdns": (
+        ("pdns-server", "pdns-backend-sqlite3"),
+        ("pdns_server", "--config-dir=/run", "--daemon=no", "--guardian=no", "--disable-syslog"),
+    ),
 }
 
 
@@ -139,16 +144,15 @@ def serving(host: BareHost, make: str, address: str, config: str) -> t.Iterator[
 
     It may keep files in `folder_of` its make.
     """
-    packages, (name, *arguments) = MAKES[make]
-    path = f"/run/{make}.conf"
+    name, *arguments = MAKES[make][1]
     host.path(folder_of(make)).mkdir(exist_ok=True)
-    host.path(path).write_text(config, encoding="utf-8")
-    root = unpacked(*packages)
+    host.path(f"/run/{make}.conf").write_text(config, encoding="utf-8")
+    root = root_of(make)
     (program,) = root.glob(f"usr/sbin/{name}")
     libraries = [str(folder) for folder in root.glob("usr/lib/*-linux-gnu")]
     with _log(host, make).open("ab") as log:
         process = host.popen(
-            [str(program), *arguments, path],
+            [str(program), *arguments],
             env={**os.environ, "LD_LIBRARY_PATH": os.pathsep.join(libraries)},
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -167,6 +171,17 @@ def serving(host: BareHost, make: str, address: str, config: str) -> t.Iterator[
         server.stop()
         # Shown by pytest if a test fails.
         print(f"the end of {make}'s log:\n{server.log[-3000:]}")
+
+
+def root_of(make: str) -> pathlib.Path:
+    """Return the folder in which a server is unpacked, with the libraries that are not here."""
+    packages = MAKES[make][0]
+    if (cache_dir() / packages[0] / "done").exists():
+        return unpacked(*packages)
+    simulate = ["apt-get", "install", "--simulate", "--no-install-recommends", *packages]
+    shown = subprocess.run(simulate, check=True, stdout=subprocess.PIPE, text=True).stdout
+    missing = [line.split()[1] for line in shown.splitlines() if line.startswith("Inst ")]
+    return unpacked(*dict.fromkeys([*packages, *missing]))
 
 
 def folder_of(make: str) -> str:

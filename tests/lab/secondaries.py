@@ -2,16 +2,17 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Knot, BIND and NSD as secondaries of a zone: their configurations from one description."""
+"""Knot, BIND, NSD and PowerDNS as secondaries: their configurations from one description."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import sqlite3
 import typing as t
 
 from .bare import BareHost
-from .nameservers import Key, NameServer, folder_of, serving
+from .nameservers import Key, NameServer, folder_of, root_of, serving
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,6 +114,23 @@ remote-control:
 {keys}
 {zones}
 """
+# Names with "=" are queries of 8 bits to it, and its caches outlive a transfer.
+PDNS = """
+launch=gsqlite3
+gsqlite3-database={folder}/zones
+gsqlite3-dnssec=yes
+module-dir={modules}
+local-address={address}
+socket-dir={folder}
+security-poll-suffix=
+secondary=yes
+allow-axfr-ips=0.0.0.0/0
+8bit-dns=yes
+cache-ttl=0
+query-cache-ttl=0
+negquery-cache-ttl=0
+loglevel=6
+"""
 
 
 def knot_config(follow: Follow, folder: str) -> str:
@@ -172,12 +190,46 @@ def nsd_config(follow: Follow, folder: str) -> str:
     )
 
 
-CONFIGS = {"knot": knot_config, "named": named_config, "nsd": nsd_config}
+def pdns_config(follow: Follow, folder: str) -> str:
+    """Return the configuration of PowerDNS, which has what it follows in a database."""
+    (backend,) = root_of("pdns").glob("usr/lib/*/pdns/libgsqlite3backend.so")
+    return PDNS.format(folder=folder, address=follow.address, modules=backend.parent)
+
+
+def pdns_database(follow: Follow) -> bytes:
+    """Return PowerDNS's database as it is before the first transfer."""
+    (schema,) = root_of("pdns").glob("usr/share/*/schema/schema.sqlite3.sql")
+    with contextlib.closing(sqlite3.connect(":memory:")) as database:
+        database.executescript(schema.read_text(encoding="utf-8"))
+        for number, zone in enumerate(follow.zones, 1):
+            database.execute(
+                "INSERT INTO domains (id, name, type, master) VALUES (?, ?, 'SLAVE', ?)",
+                (number, zone.rstrip("."), follow.primary),
+            )
+            if follow.key:
+                name = follow.key.name.rstrip(".")
+                database.execute(
+                    "INSERT OR IGNORE INTO tsigkeys (name, algorithm, secret) VALUES (?, ?, ?)",
+                    (name, "hmac-sha256", follow.key.secret),
+                )
+                database.execute(
+                    "INSERT INTO domainmetadata (domain_id, kind, content) VALUES (?, ?, ?)",
+                    (number, "AXFR-MASTER-TSIG", name),
+                )
+        database.commit()
+        return database.serialize()
+
+
+CONFIGS = {"knot": knot_config, "named": named_config, "nsd": nsd_config, "pdns": pdns_config}
 
 
 @contextlib.contextmanager
 def running(host: BareHost, make: str, follow: Follow) -> t.Iterator[NameServer]:
     """Run a secondary on a host until the block is left; what it had before, it still has."""
     config = CONFIGS[make](follow, folder_of(make))
+    database = host.path(f"{folder_of(make)}/zones")
+    if make == "pdns" and not database.exists():
+        database.parent.mkdir()
+        database.write_bytes(pdns_database(follow))
     with serving(host, make, follow.address, config) as server:
         yield server

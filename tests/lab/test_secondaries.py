@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Knot, BIND and NSD follow the responder's zone: by transfer, by increment, by notice."""
+"""Knot, BIND, NSD and PowerDNS follow the zone: by transfer, by increment, by notice."""
 
 from __future__ import annotations
 
@@ -158,6 +158,19 @@ def test_knot_and_nsd_have_all_peers_where_no_message_can_hold_their_list(
     finally:
         followed.follow("named")
     followed.wait_same()
+
+
+def test_powerdns_follows_by_whole_transfers_as_fast_as_it_looks(followed: Followed) -> None:
+    """It looks at what it was notified of once a second, and its increments are known to fail."""
+    followed.follow("pdns")
+    try:
+        followed.wait_same()
+        delays = [followed.change(ALICE, port)["pdns"] for port in (4500, 4501, 4502)]
+        followed.wait_same()
+    finally:
+        followed.stop("pdns")
+    print(f"after {[round(delay, 3) for delay in delays]} s")
+    assert max(delays) < FRESH + 1
 
 
 def test_a_secondary_that_was_away_catches_up_by_increments(followed: Followed) -> None:
