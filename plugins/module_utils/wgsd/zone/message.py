@@ -21,7 +21,7 @@ TYPE_CLASS_TTL_LENGTH = struct.Struct("!HHIH")
 _SOA_TIMERS = struct.Struct("!IIIII")
 _SRV_NUMBERS = struct.Struct("!HHH")
 
-QR, AA, TC, RD, CD = 0x8000, 0x0400, 0x0200, 0x0100, 0x0010
+QR, AA, TC, RD = 0x8000, 0x0400, 0x0200, 0x0100
 NS, CNAME, SOA, PTR, SRV, OPT, TSIG, IXFR = 2, 5, 6, 12, 33, 41, 250, 251
 DO = 0x8000
 # Numbers of EDNS options.
@@ -286,7 +286,8 @@ class Response:
             self._wire += TYPE_CLASS_TTL_LENGTH.pack(OPT, UDP_MAX, ttl, len(self._options))
             self._wire += self._options
         answers, authorities, additionals = self._counts
-        kept = self._query.flags & (0xF << 11 | RD | CD)
+        # CD is for resolvers: an authority clears it (RFC 4035 section 3.1.6).
+        kept = self._query.flags & (0xF << 11 | RD)
         HEADER.pack_into(
             self._wire,
             0,
