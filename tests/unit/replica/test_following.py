@@ -12,6 +12,7 @@ import pytest
 
 from tests.unit.replica.primary import ZONE
 from wgsd.errors import ServerError
+from wgsd.keys import PublicKey
 from wgsd.model import Endpoint
 from wgsd.replica.subscription import (
     FAULT_PAUSE,
@@ -125,6 +126,20 @@ def test_serials_go_on_from_zero_after_the_largest(world, bob):
         world.pass_time(replica, 1)
         assert replica.version.serial == number
     assert primary.asked.count("AXFR tcp") == 1
+
+
+def test_many_peers_that_leave_and_come_at_once_are_one_difference(world, primary, replica, bob):
+    crowd = [PublicKey(number.to_bytes(32, "big")) for number in range(1, 101)]
+    primary.publish({bob: 1, **dict.fromkeys(crowd[:60], 2)})
+    primary.fits_a_datagram = False
+    primary.notify()
+    world.pass_time(replica, 1)
+    primary.publish({bob: 1, **dict.fromkeys(crowd[40:], 3)})
+    primary.notify()
+    world.pass_time(replica, 1)
+    assert [record.public_key for record in replica.contents.browse()] == sorted([bob, *crowd[40:]])
+    assert {record.endpoint.port for record in replica.contents.browse()} == {1, 3}
+    assert "AXFR tcp" not in primary.asked
 
 
 def test_a_history_that_is_gone_is_answered_with_the_whole_zone(world, primary, replica, carol):

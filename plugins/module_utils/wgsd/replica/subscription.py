@@ -275,8 +275,6 @@ class Subscription:
         """Have the whole zone transferred, at once if that is not becoming a habit."""
         log.info("%s: transferring the whole zone: %s", self.server, reason)
         self._drop()
-        if self.contents is not None and self.contents.serial is None:
-            self.contents, self.live = None, False
         self._starts_over = True
         pause = self._spread(min(2.0 ** min(self._restarts, 10), FAULT_PAUSE))
         self.due = self._clock() + (pause if self._restarts else 0.0)
