@@ -229,10 +229,10 @@ class Agent:
 
 def run(settings: ClientSettings) -> int:
     """Run until SIGTERM or SIGINT. Faults are logged and outlived; returns 0."""
-    servers = ", ".join(str(server) for server in settings.registries)
-    log.info("interface %s, zone %s, registries %s", settings.interface, settings.zone, servers)
-    zone, registries, key = settings.zone, settings.registries, settings.key
     waiting = Waiting()
+    zone, registries, key = settings.zone, settings.registries, settings.key
+    servers = ", ".join(str(server) for server in registries)
+    log.info("interface %s, zone %s, registries %s", settings.interface, zone, servers)
     replica = Replica(zone, registries, key, selector=waiting.selector)
     # No retries: the next look is one, and it comes the sooner.
     view = View(Directory(zone, registries, retries=0, key=key), replica)
