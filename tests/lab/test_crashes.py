@@ -50,8 +50,6 @@ def followed(tmp_path: pathlib.Path) -> t.Iterator[Followed]:
                 for word in ("peer", key.base64, "endpoint", f"192.0.2.7:{1000 + number}")
             )
         )
-        one.start()
-        one.wait_same()
         yield one
 
 
@@ -132,11 +130,17 @@ def served(followed: Followed) -> list[int]:
     return [number for number in serials if number is not None]
 
 
-@pytest.mark.parametrize("keep_sockets", [True, False], ids=["sockets kept", "sockets anew"])
+@pytest.mark.parametrize(
+    ("signed", "keep_sockets"),
+    [(True, True), (False, False)],
+    ids=["signed, sockets kept", "sockets anew"],
+)
 def test_a_responder_that_is_killed_in_the_middle_of_its_work_never_goes_back(
-    followed: Followed, keep_sockets: bool
+    followed: Followed, signed: bool, keep_sockets: bool
 ) -> None:
     """Every other time in the middle of a transfer, and else in the middle of a state write."""
+    followed.start(dnssec=signed)
+    followed.wait_same()
     pauses = []
     with Mover(followed):
         for number in range(KILLS // 2):
