@@ -140,6 +140,22 @@ def test_a_registry_that_is_killed_and_comes_back_is_followed_on(mesh):
     assert "transferring the whole zone" not in mesh.log("alice", "client")
 
 
+def test_what_changed_while_the_tunnel_was_away_is_asked_for_when_it_is_back(mesh):
+    mesh.start_responder()
+    mesh.start_client("alice")
+    mesh.wait(lambda: follows(mesh, "alice"), "copy of the zone")
+    mesh.remove_peer("alice", REGISTRY)
+    mesh.remove_peer(REGISTRY, "alice")
+    move_carol(mesh, 1001)
+    # Longer than NOTIFY is tried again at short notice.
+    time.sleep(4)
+    assert carol_on(mesh, "alice") is None
+    mesh.add_peer(REGISTRY, "alice")
+    since = time.monotonic()
+    mesh.connect("alice")
+    wait_for_carol(mesh, "alice", 1001, since, 2.0)
+
+
 def test_a_key_lets_a_client_follow_where_nobody_else_may(mesh):
     keys = {"mesh.": {"algorithm": "hmac-sha512", "secret": SECRET}}
     mesh.start_responder(zones=zone_of(mesh, allow_transfer=["key mesh."]), keys=keys)
