@@ -63,7 +63,8 @@ class Crowd:
         limits = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(limits[0], number + 500), limits[1]))
         with bed.host.network():
-            self.sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(number)]
+            kind = socket.AF_INET, socket.SOCK_DGRAM
+            self.sockets = [socket.socket(*kind) for _number in range(number)]
         for index, sock in enumerate(self.sockets):
             sock.bind((f"10.64.{1 + index // 250}.{1 + index % 250}", 0))
             sock.setblocking(False)

@@ -13,6 +13,7 @@ import os
 import pathlib
 import signal
 import typing as t
+import unittest.mock
 
 import pytest
 
@@ -267,7 +268,7 @@ def test_a_folder_that_cannot_be_written_is_told_once_and_what_is_there_is_not_u
 ) -> None:
     # As on a read-only file system: root may write to a folder of any mode.
     monkeypatch.setattr(os, "access", lambda _path, mode: mode != os.W_OK)
-    monkeypatch.setattr(os, "open", lambda *_: (_ for _ in ()).throw(OSError(errno.EROFS, "ro")))
+    monkeypatch.setattr(os, "open", unittest.mock.Mock(side_effect=OSError(errno.EROFS, "ro")))
     run = Run(tmp_path)
     assert run.chain.newest.content is None
     run.begin()

@@ -43,7 +43,7 @@ _TCP_NOTSENT_LOWAT = 25
 _LENGTH = struct.Struct("!H")
 
 #: Answers a query that came over a guarded listener, or not; None: silence.
-Respond = t.Callable[[bytes, Context, bool], "Reply | None"]
+Respond = t.Callable[[bytes, Context, bool], t.Optional[Reply]]
 
 
 @dataclasses.dataclass(eq=False)

@@ -127,9 +127,9 @@ class Transfers:
         yield "", self._soa
 
     def _steps(self, serial: int, difference: Difference) -> t.Iterator[Owned]:
-        timers = _SOA_TIMERS.unpack(self._soa.rdata[-_SOA_TIMERS.size :])
-        names = self._soa.rdata[: -_SOA_TIMERS.size]
-        then = self._soa._replace(rdata=names + _SOA_TIMERS.pack(serial, *timers[1:]))
+        names, timers = _soa_parts(self._soa.rdata)
+        _serial, *others = _SOA_TIMERS.unpack(timers)
+        then = self._soa._replace(rdata=names + _SOA_TIMERS.pack(serial, *others))
         yield "", self._soa
         yield "", then
         yield from difference.deleted()
@@ -160,6 +160,12 @@ def held_serial(wire: bytes, query: Query) -> int | None:
         return None
     end = start + TYPE_CLASS_TTL_LENGTH.size + size
     return int(_SOA_TIMERS.unpack_from(wire, end - _SOA_TIMERS.size)[0])
+
+
+def _soa_parts(rdata: bytes) -> tuple[bytes, bytes]:
+    """Return the names in the data of an SOA record, and the serial and timers after them."""
+    end = len(rdata) - _SOA_TIMERS.size
+    return rdata[:end], rdata[end:]
 
 
 def _written(records: t.Iterable[Owned], origin: bytes) -> Bodies:
@@ -221,11 +227,11 @@ class _Sheet:
         if rdtype in (NS, CNAME, PTR):
             self._name(rdata)
         elif rdtype == SOA:
-            names = rdata[: -_SOA_TIMERS.size]
+            names, timers = _soa_parts(rdata)
             first = names.index(0) + 1
             self._name(names[:first])
             self._name(names[first:])
-            wire += rdata[-_SOA_TIMERS.size :]
+            wire += timers
         else:
             wire += rdata
             return
