@@ -495,10 +495,21 @@ class TestWhatIsNotAnswered:
             (1, b"\xc0\x0c" + struct.pack("!HHIH", 2, 1, 0, 22) + bytes(22)),
             (1, b"\xc0\x0c" + struct.pack("!HHIH", 6, 3, 0, 22) + bytes(22)),
             (1, b"\xc0\x0c" + struct.pack("!HHIH", 6, 1, 0, 21) + bytes(21)),
+            (1, b"\xc0\x0c" + struct.pack("!HHIH", 6, 1, 0, 23) + bytes(23)),
+            (1, b"\xc0\x0c" + struct.pack("!HHIH", 6, 1, 0, 22) + b"\x80" + bytes(21)),
             (1, b"\0" + struct.pack("!HHIH", 6, 1, 0, 22) + bytes(22)),
             (2, (b"\xc0\x0c" + struct.pack("!HHIH", 6, 1, 0, 22) + bytes(22)) * 2),
         ],
-        ids=["none", "another type", "another class", "too short", "another zone", "two"],
+        ids=[
+            "none",
+            "another type",
+            "another class",
+            "short",
+            "long",
+            "no name",
+            "another zone",
+            "two",
+        ],
     )
     def test_who_does_not_say_which_version_it_has_is_told_so(
         self, count: int, records: bytes, tcp: bool

@@ -153,13 +153,16 @@ def held_serial(wire: bytes, query: Query) -> int | None:
     owner, length = dns.name.from_wire(wire, start)
     start += length
     rdtype, rdclass, _ttl, size = TYPE_CLASS_TTL_LENGTH.unpack_from(wire, start)
-    # Two names, the shortest of which are one byte long, come before the numbers.
-    if lowered(owner) != lowered(query.name) or size < _SOA_TIMERS.size + 2:
+    if lowered(owner) != lowered(query.name) or (rdtype, rdclass) != (SOA, CLASS_IN):
         return None
-    if (rdtype, rdclass) != (SOA, CLASS_IN):
+    start += TYPE_CLASS_TTL_LENGTH.size
+    end = start + size
+    try:
+        for _name in range(2):
+            start += dns.name.from_wire(wire, start)[1]
+    except dns.exception.DNSException:
         return None
-    end = start + TYPE_CLASS_TTL_LENGTH.size + size
-    return int(_SOA_TIMERS.unpack_from(wire, end - _SOA_TIMERS.size)[0])
+    return int(_SOA_TIMERS.unpack_from(wire, start)[0]) if start + _SOA_TIMERS.size == end else None
 
 
 def _soa_parts(rdata: bytes) -> tuple[bytes, bytes]:
