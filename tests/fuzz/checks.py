@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import struct
 
+import dns.flags
 import dns.message
+import dns.name
 import dns.opcode
 import dns.rcode
+import dns.rdatatype
 
 UDP_MIN, UDP_MAX = 512, 1232
 HEADER_BYTES = 12
 OPT = 41
 #: An option with 24 bytes of cookie (RFC 9018).
 COOKIE, COOKIE_BYTES = b"\0\x0a\0\x18", 28
-QR, TC = 0x8000, 0x0200
+QR, AA, TC = 0x8000, 0x0400, 0x0200
 #: Responses of which it is known that they parse; the set starts anew when it is that large.
 KNOWN = 100_000
 
@@ -28,8 +31,13 @@ class Checker:
     def __init__(self) -> None:
         self._known: set[bytes] = set()
 
-    def check(self, packet: bytes, response: bytes | None, *, tcp: bool) -> None:
+    def check(
+        self, packet: bytes, response: bytes | None, *, tcp: bool, parse: bool = True
+    ) -> None:
         """Look at the response to a packet, None for silence.
+
+        Args:
+            parse: Whether its records are to be looked at as well.
 
         Raises:
             AssertionError: says what is wrong with it.
@@ -60,13 +68,32 @@ class Checker:
             assert not answers, "a cut answer with records, which some would take for all"
         # dnspython reads a response with another opcode by that opcode's rules.
         looked_at = _without_cookie(response)
-        if opcode == dns.opcode.QUERY and looked_at not in self._known:
+        if parse and opcode == dns.opcode.QUERY and looked_at not in self._known:
             message = dns.message.from_wire(response, keyring=False)
             if message.rcode() != dns.rcode.NOERROR:
                 assert not answers, "an error with an answer"
             if len(self._known) >= KNOWN:
                 self._known.clear()
             self._known.add(looked_at)
+
+
+def signed_answer(response: bytes, zone: str, but: str) -> dns.message.Message | None:
+    """Return an answer of a signed zone to who wants signatures; None if it is something else.
+
+    Args:
+        but: A zone below it that is not signed.
+    """
+    flags, questions = struct.unpack_from("!HH", response, 2)
+    if flags >> 11 & 0xF or flags & (AA | TC) != AA or not questions:
+        return None
+    message = dns.message.from_wire(response, keyring=False)
+    (question,) = message.question
+    if question.rdtype in (dns.rdatatype.AXFR, dns.rdatatype.IXFR):
+        return None
+    above, below = dns.name.from_text(zone), dns.name.from_text(but)
+    if not question.name.is_subdomain(above) or question.name.is_subdomain(below):
+        return None
+    return message if message.ednsflags & dns.flags.DO else None
 
 
 def _without_cookie(response: bytes) -> bytes:

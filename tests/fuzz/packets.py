@@ -32,6 +32,12 @@ TSIG = 250
 TELLING = (0x00, 0x01, 0x0C, 0x1D, 0x29, 0x3F, 0x40, 0x41, 0x7F, 0x80, 0xBF, 0xC0, 0xC1, 0xFA, 0xFF)
 #: Seconds for which a signature is good to either side (RFC 8945 section 10).
 FUDGE = 300
+SOA, IXFR, AXFR = 6, 251, 252
+#: How far from a version that there is one may be that nobody knows of: the ones around it, and
+#: those from where on there is no order any more (RFC 1982).
+DISTANCES = (-1, 1, 1 << 31, (1 << 31) - 1, (1 << 31) + 1)
+#: Serials of a zone that are remembered.
+SERIALS = 40
 
 
 def wire_name(text: str) -> bytes:
@@ -64,6 +70,8 @@ class Packets:
             self._ring[absolute] = dns.tsig.Key(absolute, secret, "hmac-sha256")
         #: Server cookies seen in responses: those that the responder will take back.
         self._cookies: list[bytes] = []
+        #: Zones to transfer, and the serials that their versions have had.
+        self._serials: dict[bytes, collections.deque[int]] = {}
         #: Good queries to ask again, which is what fills and uses caches.
         self._recent: collections.deque[bytes] = collections.deque(maxlen=100)
         self._last = self.query()
@@ -79,9 +87,13 @@ class Packets:
             self._recent.append(packet)
         elif pick < 0.5:
             packet = self.query()
-        elif pick < 0.8:
+        elif pick < 0.75:
             # Damage to what is asked for often comes close to what a worker knows by heart.
             packet = self.damaged(self.repeated() if r.random() < 0.5 else self.query())
+        elif pick < 0.8:
+            packet = self.transfer()
+            if r.random() < 0.3:
+                packet = self.damaged(packet)
         elif pick < 0.9:
             packet = self.spliced(self.query(), self._last)
         elif pick < 0.93:
@@ -141,6 +153,41 @@ class Packets:
         question = name + struct.pack("!HH", rdtype, rdclass)
         header = struct.pack("!HHHHHH", r.randrange(65536), flags, *counts)
         return header + question + answers + authorities + extra
+
+    def transfer(self) -> bytes:
+        """A question for a zone or its changes, now and then a signed one."""
+        r = self._random
+        zone = r.choice(list(self._serials) or self.names)
+        name = self._recased(zone) if r.random() < 0.2 else zone
+        rdtype = IXFR if r.random() < 0.8 else AXFR
+        # What a server has no reason to send with a question for the whole zone.
+        soa = self.held(zone) if (rdtype == IXFR) == (r.random() < 0.98) else b""
+        opt = self.opt() if r.random() < 0.4 else b""
+        counts = (1, 0, bool(soa), bool(opt))
+        header = struct.pack("!HHHHHH", r.randrange(65536), r.choice((0, 0x0100)), *counts)
+        query = header + name + struct.pack("!HH", rdtype, 1) + soa + opt
+        return self._keyed(query) if self._ring and r.random() < 0.4 else query
+
+    def held(self, zone: bytes) -> bytes:
+        """The SOA record of the version that who asks for a difference says to have."""
+        r = self._random
+        serials = self._serials.get(zone)
+        if serials and r.random() < 0.9:
+            known = serials[-1] if r.random() < 0.2 else r.choice(serials)
+            apart = r.choice(DISTANCES) if r.random() < 0.3 else 0
+            serial = known + apart & 0xFFFFFFFF
+        else:
+            serial = r.choice((0, r.getrandbits(32)))
+        names = r.choice((b"\xc0\x0c\xc0\x0c", b"\0\0", b"\3ns1" + zone + b"\1x\xc0\x0c"))
+        data = names + struct.pack("!IIIII", serial, 30, 10, 86400, 5)
+        owner = b"\xc0\x0c" if r.random() < 0.9 else self.name()
+        return owner + struct.pack("!HHIH", SOA, 1, 0, len(data)) + data
+
+    def note_serial(self, zone: bytes, serial: int) -> None:
+        """Ask from now on what has changed since that version of a zone as well."""
+        serials = self._serials.setdefault(zone, collections.deque(maxlen=SERIALS))
+        if not serials or serials[-1] != serial:
+            serials.append(serial)
 
     def name(self) -> bytes:
         """A name that exists, or one like it."""
@@ -218,17 +265,21 @@ class Packets:
         r = self._random
         query = self.query()
         if self._ring and r.random() < 0.7:
-            try:
-                message = dns.message.from_wire(query)
-                key = r.choice(list(self._ring))
-                fudge = FUDGE if r.random() < 0.9 else 0
-                message.use_tsig(self._ring, key, fudge=fudge)
-                query = message.to_wire()
-            except Exception:  # dnspython will not write everything that a query may say.
-                query = self._appended(query, self._tsig())
+            query = self._keyed(query)
         else:
             query = self._appended(query, self._tsig())
         return self.damaged(query) if r.random() < 0.3 else query
+
+    def _keyed(self, query: bytes) -> bytes:
+        """The query with a good signature, or one that is out of time before long."""
+        r = self._random
+        try:
+            message = dns.message.from_wire(query)
+            fudge = FUDGE if r.random() < 0.9 else 0
+            message.use_tsig(self._ring, r.choice(list(self._ring)), fudge=fudge)
+            return message.to_wire()
+        except Exception:  # dnspython will not write everything that a query may say.
+            return self._appended(query, self._tsig())
 
     def _tsig(self) -> bytes:
         """A TSIG record that no secret has made."""

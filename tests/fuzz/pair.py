@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import pathlib
@@ -17,23 +18,32 @@ import typing as t
 
 import dns.message
 import dns.name
+import dns.tsig
+import dns.tsigkeyring
 
-from tests.fuzz.checks import Checker
+from tests.fuzz.checks import Checker, signed_answer
+from tests.fuzz.ledger import Ledger
 from tests.fuzz.packets import Packets, wire_name
-from tests.unit.zone.asking import key
-from wgsd.config import Access, ResponderSettings, SelfSettings, TsigKey, ZoneSettings
+from tests.fuzz.zones import CATALOG, LOCAL, NESTED, SIGNED, ZONES, Zones, names
+from wgsd.config import (
+    DNS_PORT,
+    TUNNEL_ONLY,
+    Access,
+    CatalogSettings,
+    ResponderSettings,
+    SelfSettings,
+    TsigKey,
+    ZoneSettings,
+)
 from wgsd.model import Endpoint
 from wgsd.responder import children, frames, stats
 from wgsd.responder.batches import SLOT
+from wgsd.responder.followers import Follower, decode
 from wgsd.responder.sockets import listen
 from wgsd.responder.worker import Worker, load_record_types
 from wgsd.zone.answers import Authority
-from wgsd.zone.records import build
 from wgsd.zone.served import LOOPBACK, Context
-from wgsd.zone.version import Chain, Content, Instance, Version
 
-ZONES = ("example.com.", "lab.example.com.")
-LOCAL = "127.0.0.1"
 #: Who asks: one that may, and one that may only with a key where that is asked for.
 SOURCES = (LOCAL, "127.9.9.9")
 KEY_NAME, SECRET = "ops.example.com.", b"0123456789abcdef0123456789abcdef"
@@ -44,6 +54,19 @@ BATCH = 32
 PATIENCE = 10.0
 #: What of an answer depends on the second in which it was made, and so may differ by that much.
 SECONDS_APART = (0, 1, -1, 2)
+#: Of the responses with signatures in them, one in so many is validated.
+VALIDATED = 4
+#: Who may ask and transfer what where the worker has to look at that, and where it has not.
+GUARDED = {
+    SIGNED: (Access(("127.0.0.0/24",), (KEY_NAME,)), Access(keys=(KEY_NAME,), tunnel=True)),
+    NESTED: (Access(("127.0.0.0/24",), tunnel=True), Access(("127.9.9.0/24",))),
+    CATALOG: (None, Access(("127.0.0.0/24",))),
+}
+OPEN = {
+    SIGNED: (None, TUNNEL_ONLY),
+    NESTED: (None, Access(("127.9.9.0/24",), (KEY_NAME,))),
+    CATALOG: (None, Access(keys=(KEY_NAME,), tunnel=True)),
+}
 _LENGTH = struct.Struct("!H")
 
 
@@ -56,6 +79,8 @@ class Pair:
 
     Attributes:
         asked: Packets so far.
+        validated: Responses so far whose signatures were validated.
+        followers: Whom the worker has told of.
     """
 
     def __init__(self, randomness: random.Random, *, guarded: bool) -> None:
@@ -65,36 +90,47 @@ class Pair:
             guarded: Whether it has to look at who asks; if not, whoever reaches it may.
         """
         self._random = randomness
-        self.asked = 0
-        access = Access(("127.0.0.0/24",), (KEY_NAME,)) if guarded else None
-        zones = [ZoneSettings(zone, "lo", own=SelfSettings(), allow_query=access) for zone in ZONES]
-        keys = {KEY_NAME: TsigKey(KEY_NAME, "hmac-sha256", SECRET)}
-        settings = ResponderSettings(tuple(zones), keys=keys, rate_limit=0)
-        self._versions = {zone: Version(zone, 1, _content(randomness)) for zone in ZONES}
+        self.asked = self.validated = 0
+        self.followers: set[Follower] = set()
+        self._is_transfer = False
+        settings = _settings(GUARDED if guarded else OPEN)
+        ring = dns.tsigkeyring.from_text({})
+        owner = dns.name.from_text(KEY_NAME)
+        ring[owner] = dns.tsig.Key(owner, SECRET, "hmac-sha256")
+        self._ledger = Ledger(ring)
+        self._zones = Zones(randomness, self._ledger)
+        chains, catalog = self._zones.chains(), self._zones.catalog
         listener = dataclasses.replace(listen(Endpoint(LOCAL, 0)), guarded=guarded)
         self._udp_address = listener.udp.getsockname()
         self._tcp_address = listener.tcp.getsockname()
         self._ingress = LOOPBACK if guarded else None
-        chains = [Chain(version) for version in self._versions.values()]
         self._board = stats.Board.create(ZONES, 1)
         recorder = self._board.worker(0)
+        self._heard, told = socket.socketpair(type=socket.SOCK_DGRAM)
+        #: Whoever the complete path says has got a zone: zone, address and key.
+        self._transferred: set[tuple[str, str, str | None]] = set()
 
         def serve(control: socket.socket) -> None:
             load_record_types()
-            Worker(control, [listener], settings, chains, recorder, COOKIE_SECRET).run()
+            Worker(
+                *(control, [listener], settings, chains, recorder, COOKIE_SECRET),
+                tell_follower=told,
+                catalog=catalog,
+            ).run()
 
-        keep = listener.descriptors
+        keep = [*listener.descriptors, told.fileno()]
         self.pid, self._control = children.fork("fuzzed", serve, keep)
         listener.close()
+        told.close()
         self._control.settimeout(PATIENCE)
         self._take_acknowledgement()
         #: What the time is when it is looked at first, and from then on.
         self._clock = [time.time()]
         self._authority = Authority(settings, COOKIE_SECRET, wall=self._wall)
-        for version in list(self._versions.values()):
-            self._serve(version)
+        self._zones.serve(self._authority)
         self._checker = Checker()
-        self._packets = Packets(randomness, _names(), {KEY_NAME: SECRET})
+        self._packets = Packets(randomness, names(), {KEY_NAME: SECRET})
+        self._note_serials()
         self._clients: dict[str, socket.socket] = {}
         for source in SOURCES:
             client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -106,7 +142,7 @@ class Pair:
 
     def close(self) -> None:
         """End the worker, which must still be there."""
-        for client in self._clients.values():
+        for client in (*self._clients.values(), self._heard):
             client.close()
         ended = children.has_ended(self.pid)
         self._control.close()
@@ -129,6 +165,11 @@ class Pair:
             int(line.split()[1]) for line in status.splitlines() if line.startswith("RssAnon:")
         )
 
+    @property
+    def transfers(self) -> dict[str, int]:
+        """Counts of the zone transfers that were looked at, by kind."""
+        return dict(self._ledger.kinds)
+
     def answered(self) -> dict[str, int]:
         """How many queries the worker has answered by the fast and by the slow path."""
         by_path = {"fast": 0, "slow": 0}
@@ -139,12 +180,25 @@ class Pair:
     def step(self) -> None:
         """Ask some more, or let the zone change."""
         pick = self._random.random()
-        if pick < 0.01:
+        if pick < 0.05:
             self._change()
         elif pick < 0.25:
             self._ask_by_stream()
         else:
             self._ask_by_datagrams()
+        self._check_followers()
+
+    def _check_followers(self) -> None:
+        """Nobody may be called a follower who has not got a zone."""
+        ports = {client.getsockname()[1] for client in self._clients.values()}
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                follower = decode(self._heard.recv(4096, socket.MSG_DONTWAIT))
+                told = follower._replace(port=DNS_PORT, local=LOCAL)
+                self.followers.add(told)
+                assert (told.zone, told.address, told.tsig) in self._transferred, follower
+                assert follower.local == LOCAL, follower
+                assert follower.port in {DNS_PORT, *ports}, follower
 
     def _wall(self) -> float:
         return self._clock.pop(0) if len(self._clock) > 1 else self._clock[0]
@@ -170,13 +224,16 @@ class Pair:
                 response = client.recv(65536)
             except TimeoutError:
                 response = None
-            self._compare(packet, response, wanted, context)
+            self._compare(packet, response and [response], wanted, context)
         self.asked += len(packets)
 
     def _ask_by_stream(self) -> None:
         source = self._source()
         context = Context(source, LOCAL, tcp=True, ingress=self._ingress)
-        packets = [self._packets.packet() for _time in range(self._random.randrange(1, BATCH))]
+        packets = [
+            self._packets.transfer() if self._random.random() < 0.15 else self._packets.packet()
+            for _time in range(self._random.randrange(1, BATCH))
+        ]
         pieces = self._packets.stream(packets)
         self.asked += len(packets)
         with socket.socket() as client:
@@ -187,6 +244,8 @@ class Pair:
                 # One that goes away in the midst of it, and takes no answer.
                 client.send(b"".join(pieces)[: self._random.randrange(1, 3000)])
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                # The worker may have begun to answer any of them.
+                self._expected(packets, context)
                 return
             for piece in pieces:
                 client.sendall(piece)
@@ -197,134 +256,115 @@ class Pair:
         for packet, wanted in zip(packets, self._expected(packets, context)):
             if wanted is None:
                 continue
-            end = _LENGTH.size + (_LENGTH.unpack_from(received)[0] if len(received) > 1 else 0)
-            response = received[_LENGTH.size : end] if len(received) >= end > 2 else None
-            received = received[end:]
-            self._compare(packet, response, wanted, context)
+            messages = []
+            while len(messages) < len(wanted) and len(received) > 1:
+                end = _LENGTH.size + _LENGTH.unpack_from(received)[0]
+                messages.append(received[_LENGTH.size : end])
+                received = received[end:]
+            self._compare(packet, messages, wanted, context)
         assert not received, f"more came than was asked for: {received.hex()}"
 
-    def _expected(self, packets: t.Sequence[bytes], context: Context) -> list[bytes | None]:
+    def _expected(self, packets: t.Sequence[bytes], context: Context) -> list[list[bytes] | None]:
         self._clock = [time.time()]
         expected = []
         for packet in packets:
             wanted = self._respond(packet, context)
             try:
-                self._checker.check(packet, wanted, tcp=context.tcp)
+                self._check(packet, wanted, tcp=context.tcp)
             except Exception as exc:
                 raise WrongAnswerError(_told(packet, context, complete_path=wanted)) from exc
             if wanted is not None:
-                self._packets.learn(wanted)
+                self._packets.learn(wanted[0])
             expected.append(wanted)
         return expected
 
-    def _respond(self, packet: bytes, context: Context) -> bytes | None:
+    def _check(self, packet: bytes, wanted: list[bytes] | None, *, tcp: bool) -> None:
+        self._checker.check(packet, wanted and wanted[0], tcp=tcp, parse=not self._is_transfer)
+        if wanted is None:
+            return
+        if self._is_transfer:
+            self._ledger.check(packet, wanted, tcp=tcp)
+        elif not self._random.randrange(VALIDATED):
+            response = signed_answer(wanted[0], SIGNED, NESTED)
+            validator = self._zones.validator()
+            if response is not None and validator is not None:
+                self.validated += 1
+                validator.check_response(response)
+
+    def _respond(self, packet: bytes, context: Context) -> list[bytes] | None:
+        """Return the messages of the response of the complete path."""
         try:
             reply = self._authority.respond(packet, context)
+            self._is_transfer = reply is not None and reply.rest is not None
+            if reply is None:
+                return None
+            if reply.transferred:
+                zone, key = reply.transferred
+                self._transferred.add((zone, context.source, key))
+            return [reply.wire, *(reply.rest or ())]
         except Exception as exc:
             raise WrongAnswerError(_told(packet, context)) from exc
-        return None if reply is None else reply.wire
 
     def _compare(
-        self, packet: bytes, response: bytes | None, wanted: bytes, context: Context
+        self,
+        packet: bytes,
+        response: list[bytes] | None,
+        wanted: list[bytes],
+        context: Context,
     ) -> None:
         if response == wanted:
             return
         # Cookies and signatures tell the time, and a second may have ended between the two.
         now = self._clock[0]
-        for apart, later in itertools.product(SECONDS_APART, (0, 1)):
-            self._clock = [now + apart, now + apart + later]
+        for apart, looks in itertools.product(SECONDS_APART, range(len(wanted) + 3)):
+            self._clock = [now + apart] * looks + [now + apart + 1]
             if response == self._respond(packet, context):
                 return
         told = _told(packet, context, complete_path=wanted, worker=response)
         raise WrongAnswerError(told)
 
     def _change(self) -> None:
-        """Let a zone take a step, or the whole of it be forgotten or come anew."""
-        r = self._random
-        before = self._versions[r.choice(ZONES)]
-        content = before.content
-        pick = r.random()
-        if content is None or pick < 0.05:
-            content = _content(r)
-        elif pick < 0.07:
-            content = None
-        elif pick < 0.1:
-            content = Content(() if content.addresses == (LOCAL,) else (LOCAL,), content.instances)
-        else:
-            instances = dict(content.instances)
-            for _time in range(r.choice((1, 1, 5))):
-                instance = _instance(r)
-                instances.pop(instance.public_key, None)
-                if r.random() < 0.7:
-                    instances[instance.public_key] = instance
-            content = Content(content.addresses, instances)
-        delta = before.delta_to(before.serial + 1, content)
-        if delta is None:
-            return
-        self._control.sendall(frames.frame(delta.encode()))
-        self._take_acknowledgement()
-        self._serve(before.after(delta))
+        """Let a zone take a step."""
+        delta = self._zones.step(self._authority)
+        if delta is not None:
+            self._control.sendall(frames.frame(delta.encode()))
+            self._take_acknowledgement()
+            self._note_serials()
 
-    def _serve(self, version: Version) -> None:
-        self._versions[version.zone] = version
-        content = version.content
-        zone = None if content is None else build(version.zone, version.serial, content)
-        self._authority.serve(dns.name.from_text(version.zone), zone)
+    def _note_serials(self) -> None:
+        for zone, serial in self._zones.serials().items():
+            self._packets.note_serial(wire_name(zone), serial)
 
     def _take_acknowledgement(self) -> None:
         assert self._control.recv(1) == b".", "the worker is gone"
 
 
-def _content(randomness: random.Random) -> Content:
-    """Nobody, few, about as many as a datagram can list, more, and more than TCP can list."""
-    r = randomness
-    number = r.choice((0, 1, 3, *[r.randrange(4, 9)] * 3, *[r.randrange(13, 19)] * 3, 60, 1000))
-    instances = [_instance(r, most=max(60, number)) for _time in range(number)]
-    return Content((LOCAL,), {instance.public_key: instance for instance in instances})
+def _settings(access: t.Mapping[str, tuple[Access | None, Access]]) -> ResponderSettings:
+    """Everything that a worker has to do with."""
+    zones = [
+        ZoneSettings(
+            zone, "lo", SelfSettings(), allow_query=access[zone][0], allow_transfer=access[zone][1]
+        )
+        for zone in ZONES
+    ]
+    return ResponderSettings(
+        tuple(zones),
+        keys={KEY_NAME: TsigKey(KEY_NAME, "hmac-sha256", SECRET)},
+        catalog=CatalogSettings(CATALOG, access[CATALOG][1]),
+        rate_limit=0,
+    )
 
 
-def _instance(randomness: random.Random, most: int = 60) -> Instance:
-    """One of *most* instances, with another endpoint and other allowed IPs each time."""
-    number = randomness.randrange(most)
-    address = randomness.choice(("198.51.100.1", "198.51.100.2", "2001:db8::1", None))
-    octet = number % 256
-    blocks = tuple(f"10.{octet}.{i}.0/24" for i in range(randomness.choice((0, 1, 2, 30))))
-    name = f"peer-{number}" if randomness.random() < 0.5 else None
-    return Instance(key(f"fuzzed {number}"), address, randomness.randrange(1, 65536), blocks, name)
-
-
-def _names() -> list[bytes]:
-    """What to ask for: every name that a zone may have, a few that it must not, and the root."""
-    texts = [".", "com.", "example.net.", "ns1.example.com."]
-    for zone in ZONES:
-        service = f"_wireguard._udp.{zone}"
-        texts += [
-            zone,
-            f"ns1.{zone}",
-            f"hostmaster.{zone}",
-            f"_udp.{zone}",
-            f"_dns-sd._udp.{zone}",
-            service,
-        ]
-        texts += [f"{kind}._dns-sd._udp.{zone}" for kind in ("_services", "b", "db", "lb")]
-        # What all ask for, and what most changes are about.
-        texts += [f"_wireguard._tcp.{zone}", *[service] * 8]
-        for number in range(6):
-            peer = key(f"fuzzed {number}")
-            labels = (peer.label, peer.unpadded_label, f"peer-{number}")
-            texts += [f"{label}.{service}" for label in labels]
-    # The root first: of all names the one that is answered whatever happens.
-    return [wire_name(text) for text in texts]
-
-
-def _told(packet: bytes, context: Context, **responses: bytes | None) -> str:
+def _told(packet: bytes, context: Context, **responses: list[bytes] | None) -> str:
     lines = [f"asked by {context}: {packet.hex()}"]
-    for whose, wire in responses.items():
-        lines.append(f"{whose}: {'silence' if wire is None else wire.hex()}")
-        try:
-            lines.append(str(dns.message.from_wire(wire or b"", keyring=False)))
-        except Exception as exc:
-            lines.append(repr(exc))
+    for whose, messages in responses.items():
+        lines.append(f"{whose}: {'silence' if messages is None else f'{len(messages)} messages'}")
+        for wire in messages or ():
+            lines.append(wire.hex())
+            try:
+                lines.append(str(dns.message.from_wire(wire, keyring=False)))
+            except Exception as exc:
+                lines.append(repr(exc))
     return "\n".join(lines)
 
 
@@ -336,11 +376,17 @@ class Figures:
         halfway: Bytes of the worker's memory after the first half of the packets.
         end: The same at the end.
         answered: Answers by path.
+        transfers: Zone transfers that were held against the versions, by kind.
+        validated: Responses whose signatures were.
+        followers: Different ones that the worker told of.
     """
 
     halfway: int
     end: int
     answered: t.Mapping[str, int]
+    transfers: t.Mapping[str, int]
+    validated: int
+    followers: int
 
 
 def run(seed: str, inputs: int, *, guarded: bool) -> Figures:
@@ -361,4 +407,7 @@ def run(seed: str, inputs: int, *, guarded: bool) -> Figures:
         children.kill(pair.pid)
         raise
     pair.close()
-    return Figures(halfway, end, pair.answered())
+    return Figures(
+        *(halfway, end, pair.answered()),
+        *(pair.transfers, pair.validated, len(pair.followers)),
+    )

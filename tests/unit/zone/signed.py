@@ -30,9 +30,12 @@ IN = dns.rdataclass.IN
 ANY = dns.rdatatype.ANY
 
 
-def zone_key(until: float | None = None) -> ZoneKey:
-    """A key that nobody else has."""
-    private = ec.generate_private_key(ec.SECP256R1())
+def zone_key(until: float | None = None, secret: int | None = None) -> ZoneKey:
+    """A key that nobody else has, or the one that belongs to *secret*."""
+    if secret is None:
+        private = ec.generate_private_key(ec.SECP256R1())
+    else:
+        private = ec.derive_private_key(secret, ec.SECP256R1())
     dnskey = dns.dnssec.make_dnskey(private.public_key(), dns.dnssec.ECDSAP256SHA256, 257)
 
     def sign(data: bytes) -> bytes:
