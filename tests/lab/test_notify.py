@@ -149,6 +149,13 @@ def notify(bed: Bed) -> dict[str, int]:
     return dict(bed.responder.report["notify"])
 
 
+def kept(bed: Bed) -> int:
+    """How many followers are on the disk by now."""
+    assert bed.responder
+    file = bed.responder.config.parent / "followers.json"
+    return file.read_text(encoding="ascii").count(ZONE) if file.exists() else 0
+
+
 def move_alice(bed: Bed, port: int) -> float:
     """Change the device and return when that was."""
     moved = time.monotonic()
@@ -181,8 +188,7 @@ def test_followers_hear_of_changes_after_a_reload_and_after_a_restart(
     bed: Bed, crowd: Crowd
 ) -> None:
     assert bed.responder
-    kept = bed.responder.config.parent / "followers.json"
-    bed.until(lambda: kept.read_text().count(ZONE) == FOLLOWERS)
+    bed.until(lambda: kept(bed) == FOLLOWERS)
     bed.responder.process.send_signal(signal.SIGHUP)
     bed.responder.wait_ready()
     serial = serial_of(bed)
@@ -198,8 +204,7 @@ def test_followers_hear_of_changes_after_a_reload_and_after_a_restart(
 
 def test_a_notifier_that_is_killed_costs_no_follower_a_change(bed: Bed, crowd: Crowd) -> None:
     assert bed.responder
-    kept = bed.responder.config.parent / "followers.json"
-    bed.until(lambda: kept.read_text().count(ZONE) == FOLLOWERS)
+    bed.until(lambda: kept(bed) == FOLLOWERS)
     (pid,) = bed.responder.children("notifier")
     os.kill(pid, signal.SIGKILL)
     serial = serial_of(bed)
