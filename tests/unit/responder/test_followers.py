@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from wgsd.config import Remote
@@ -181,6 +183,19 @@ def test_a_server_that_asks_from_any_port_stays_one() -> None:
 def test_what_was_not_kept_by_this_program_is_told(kept: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
         made().restore(kept, 0.0, 0.0, {})
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [(0, 7), (1, "somewhere"), (1, 7), (2, 0), (2, 65536), (2, "53"), (3, "here"), (5, 10**400)],
+)
+def test_nobody_is_followed_up_who_cannot_be_sent_anything(place: int, value: object) -> None:
+    fields = [*SERVER._replace(tsig=None), 0, True]
+    fields[place] = value
+    after = made()
+    with pytest.raises(ValueError, match=r"."):
+        after.restore(json.dumps([fields]).encode(), 0.0, 0.0, {})
+    assert len(after) == 0
 
 
 @pytest.mark.parametrize("follower", [CLIENT, SERVER])

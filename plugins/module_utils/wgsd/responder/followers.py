@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 import json
 import typing as t
 
@@ -193,7 +194,7 @@ class Followers:
         """
         try:
             for *fields, asked, acknowledges in json.loads(dumped):
-                follower = Follower(*fields)
+                follower = _checked(Follower(*fields))
                 entry = Entry(follower, False, now - max(0.0, wall - asked), bool(acknowledges))
                 usable = follower.zone in self._zones and not entry.is_stale(now)
                 if follower.tsig is not None and follower.tsig not in keys:
@@ -201,7 +202,7 @@ class Followers:
                 if usable and self._known(follower) is None:
                     self._make_room(follower)
                     self._add(entry)
-        except TypeError as exc:
+        except (TypeError, OverflowError, RecursionError) as exc:
             raise ValueError(str(exc)) from None
         self.changed = False
 
@@ -231,6 +232,22 @@ class Followers:
             self.remove(min(beside, key=lambda entry: entry.asked).follower.key)
         elif len(self._entries) >= FOLLOWERS_MAX:
             self.remove(next(key for key, one in self._entries.items() if not one.configured))
+
+
+def _checked(follower: Follower) -> Follower:
+    """Return *follower* if there can be one like that.
+
+    Raises:
+        ValueError: there cannot.
+    """
+    zone, address, port, local, tsig = follower
+    if not all(isinstance(text, str) for text in (zone, address, local, tsig or "")):
+        raise ValueError(f"{follower!r} is no follower")
+    for literal in (address, local or address):
+        ipaddress.ip_address(literal)
+    if not isinstance(port, int) or not 0 < port < 65536:
+        raise ValueError(f"{port!r} is no port")
+    return follower
 
 
 def encode(follower: Follower) -> bytes:
