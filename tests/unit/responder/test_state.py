@@ -14,6 +14,7 @@ import pathlib
 import signal
 import typing as t
 import unittest.mock
+import zlib
 
 import pytest
 
@@ -172,6 +173,13 @@ def test_a_damaged_journal_is_told_and_not_used(
         assert "cannot be used" in caplog.text
         assert "from the clock" in caplog.text
     assert len(left) == 4
+
+
+@pytest.mark.parametrize("line", [b"", b"7", b"[]", b"\xff", b'["example.com.",8,[],[7],[],0,{}]'])
+def test_a_journal_whose_lines_are_no_steps_is_damaged(line: bytes) -> None:
+    checksum = zlib.crc32(line, zlib.crc32(module.HEADING))
+    with pytest.raises(module.DamagedError, match="line 2: it is no step"):
+        module.parse(b"%s\n%08x %s\n" % (module.HEADING, checksum, line), ZONE)
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ import time
 import typing as t
 import zlib
 
+from ..errors import WgsdError
 from ..zone import serial
 from ..zone.version import Chain, Delta, Version
 
@@ -156,7 +157,10 @@ def parse(text: bytes, zone: str) -> Chain:
         checksum = zlib.crc32(encoded, checksum)
         if line[:9] != b"%08x " % checksum:
             raise DamagedError(f"line {number}: the checksum is wrong")
-        deltas.append(Delta.decode(encoded))
+        try:
+            deltas.append(Delta.decode(encoded))
+        except (ValueError, TypeError, AttributeError, WgsdError) as exc:
+            raise DamagedError(f"line {number}: it is no step of a zone ({exc})") from None
         if deltas[-1].zone != zone:
             raise DamagedError(f"line {number}: it is about {deltas[-1].zone}")
     if not deltas:
