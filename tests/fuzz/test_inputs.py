@@ -2,15 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Whatever comes from outside, the engine takes it or refuses it in its own words.
-
-WGSD_FUZZ_EXAMPLES is the number of inputs for each test; the default is a short run.
-"""
+"""Whatever comes from outside, the engine takes it or refuses it in its own words."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import pathlib
 import socket
 import tempfile
@@ -21,6 +17,7 @@ import dns.rrset
 import hypothesis
 from hypothesis import strategies as st
 
+from tests.fuzz.damage import damaged, edits, many_examples
 from tests.unit.zone.asking import ALICE, BOB, CAROL, REGISTRY, SERVICE, ZONE, Asker, content
 from wgsd.device import wire
 from wgsd.device.memory import PeerMemory
@@ -30,11 +27,6 @@ from wgsd.errors import WgsdError
 from wgsd.model import Device, Endpoint, PeerChange, PeerRecord
 from wgsd.names import instance_name, txt_strings
 
-many_examples = hypothesis.settings(
-    max_examples=int(os.environ.get("WGSD_FUZZ_EXAMPLES", "1000")),
-    deadline=None,
-    suppress_health_check=list(hypothesis.HealthCheck),
-)
 ASK = Asker(content(ALICE, BOB, CAROL, REGISTRY))
 KEY = ALICE.public_key
 SERVER = Endpoint("10.0.0.254", 53)
@@ -52,16 +44,7 @@ NETLINK = b"".join(
     )
 )
 
-edits = st.lists(st.tuples(st.integers(0, 1000), st.integers(0, 255)), max_size=8)
 texts = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=40)
-
-
-def damaged(sample: bytes, changes: list[tuple[int, int]], length: int | None) -> bytes:
-    """Return *sample* with bytes changed at the given places, and cut off."""
-    data = bytearray(sample)
-    for position, value in changes:
-        data[position % len(data)] = value
-    return bytes(data[:length])
 
 
 @many_examples
