@@ -16,6 +16,7 @@ import json
 import struct
 import zlib
 
+import dns.exception
 import dns.message
 import dns.name
 import dns.opcode
@@ -77,6 +78,26 @@ def test_the_version_that_a_query_names_is_read_as_others_read_it(changes, lengt
     if serial is not None:
         read = dns.message.from_wire(wire, keyring=False, continue_on_error=True)
         assert read.authority[0][0].serial == serial
+
+
+@many_examples
+@hypothesis.given(
+    st.lists(
+        st.sampled_from([b"\0", b"\1a", b"\2\xc0\x0c", b"\x3f" + b"x" * 63, b"\x40", b"\xbf"])
+        | st.integers(0, 80).map(lambda to: struct.pack("!H", 0xC000 | to)),
+        max_size=30,
+    ),
+    st.integers(0, 200),
+)
+def test_a_records_name_is_as_long_as_others_find_it(pieces, start):
+    wire = b"".join(pieces)
+    found = known = None
+    with contextlib.suppress(ValueError, IndexError):
+        found = message._name_length(wire, start)
+    # Which refuses names that lead into themselves as well.
+    with contextlib.suppress(dns.exception.DNSException):
+        known = dns.name.from_wire(wire, start)[1]
+    assert found == known or known is None
 
 
 ACKNOWLEDGEMENT = dns.message.make_response(dns.message.make_query(ZONE, "SOA"))

@@ -231,6 +231,11 @@ def test_defect_9_an_endpoint_that_nobody_could_send_to_is_refused(
 HEADER = struct.pack("!HHHHHH", 4711, 0x0100, 1, 0, 0, 0)
 QUESTION = dns.message.make_query(ALICE_NAME, "SRV").to_wire()[12:]
 RECORD = b"\0" + struct.pack("!HHIH", 16, 1, 0, 2) + b"\1x"
+#: A record whose data are pointers, each to the one before it; and where its data starts.
+CHAIN_START = 12 + len(QUESTION) + 11
+CHAIN = RECORD[:-4] + struct.pack(
+    "!18H", 34, 0xC00C, *(0xC000 | CHAIN_START + 2 * i for i in range(16))
+)
 
 
 @pytest.mark.parametrize(
@@ -274,6 +279,26 @@ def test_defect_10_a_query_whose_question_cannot_be_read_gets_a_format_error(
         ),
         pytest.param(
             struct.pack("!HHHHHH", 4711, 0x0100, 1, 0, 1, 0) + QUESTION + RECORD, id="an authority"
+        ),
+        pytest.param(
+            struct.pack("!HHHHHH", 4711, 0x0100, 1, 0, 0, 2)
+            + (QUESTION + CHAIN)
+            + struct.pack("!H", 0xC000 | CHAIN_START + 32)
+            + RECORD[1:],
+            id="a record's name over many pointers",
+        ),
+        *(
+            pytest.param(
+                struct.pack("!HHHHHH", 4711, 0x0100, 1, 0, 0, 1) + QUESTION + name + RECORD[1:],
+                id=f"a record's name {what}",
+            )
+            for name, what in [
+                (b"\x80", "of an unknown kind"),
+                (struct.pack("!H", 0xC000 | 12 + len(QUESTION)), "that points at itself"),
+                (b"\1x" + struct.pack("!H", 0xC000 | 12 + len(QUESTION)), "in a circle"),
+                ((b"\x3f" + b"x" * 63) * 4 + b"\0", "beyond 255 bytes"),
+                ((b"\x3f" + b"x" * 63) * 3 + b"\xc0\x0c", "beyond 255 bytes by a pointer"),
+            ]
         ),
     ],
 )

@@ -35,6 +35,9 @@ TCP_MAX = 65535
 CLIENT_COOKIE, COOKIE_MIN, COOKIE_MAX = 8, 16, 40
 #: How far into a message a compression pointer reaches (RFC 1035 section 4.1.4).
 POINTER_MAX = 0x3FFF
+#: Pointers that a record's name may lead over in a query, where nobody has a reason for more than
+#: one; and the bytes of a name (RFC 1035 section 2.3.4).
+_HOPS_MAX, _NAME_MAX = 16, 255
 
 
 class Edns(t.NamedTuple):
@@ -120,8 +123,7 @@ def parse(wire: bytes) -> Query:
         last = answers + authorities + additionals - 1
         for index in range(last + 1):
             start = position
-            # The root, as every OPT record has it, needs no parser.
-            length = dns.name.from_wire(wire, position)[1] if wire[position] else 1
+            length = _name_length(wire, position)
             kind, size, ttl, data_length = TYPE_CLASS_TTL_LENGTH.unpack_from(
                 wire, position + length
             )
@@ -145,6 +147,37 @@ def parse(wire: bytes) -> Query:
     if position != len(wire) or not (questions or cookie_only):
         raise MalformedQueryError(query)
     return query
+
+
+def _name_length(wire: bytes, start: int) -> int:
+    """Return the bytes that the name which starts there takes, up to its end or first pointer.
+
+    dnspython before 2.9 follows as many pointers as there are: seconds for each thousand names of
+    a message that is made for it.
+
+    Raises:
+        ValueError: it is broken.
+        IndexError: it goes beyond the end.
+    """
+    position = furthest = start
+    end = length = hops = 0
+    while True:
+        size = wire[position]
+        if size >= 0xC0:
+            end = end or position + 2
+            position = (size & 0x3F) << 8 | wire[position + 1]
+            hops += 1
+            # Each has to point to before the last place that one has led to.
+            if position >= furthest or hops > _HOPS_MAX:
+                raise ValueError
+            furthest = position
+            continue
+        length += 1 + size
+        if size >= 0x40 or length > _NAME_MAX:
+            raise ValueError
+        position += 1 + size
+        if not size:
+            return (end or position) - start
 
 
 def _cookie(options: bytes, length: int) -> bytes | None:

@@ -150,14 +150,14 @@ def held_serial(wire: bytes, query: Query) -> int | None:
     start = HEADER.size + len(query.question)
     if query.name is None or HEADER.unpack_from(wire)[4] != 1:
         return None
-    owner, length = dns.name.from_wire(wire, start)
-    start += length
-    rdtype, rdclass, _ttl, size = TYPE_CLASS_TTL_LENGTH.unpack_from(wire, start)
-    if lowered(owner) != lowered(query.name) or (rdtype, rdclass) != (SOA, CLASS_IN):
-        return None
-    start += TYPE_CLASS_TTL_LENGTH.size
-    end = start + size
     try:
+        owner, length = dns.name.from_wire(wire, start)
+        start += length
+        rdtype, rdclass, _ttl, size = TYPE_CLASS_TTL_LENGTH.unpack_from(wire, start)
+        if lowered(owner) != lowered(query.name) or (rdtype, rdclass) != (SOA, CLASS_IN):
+            return None
+        start += TYPE_CLASS_TTL_LENGTH.size
+        end = start + size
         for _name in range(2):
             start += dns.name.from_wire(wire, start)[1]
     except dns.exception.DNSException:
