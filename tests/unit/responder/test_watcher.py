@@ -360,12 +360,17 @@ def test_seals_that_are_due_make_a_version_of_their_own() -> None:
     assert bed.kept[-1] == delta
 
 
-def test_seals_that_are_due_wait_for_a_change_that_is_just_made() -> None:
+def test_seals_that_are_due_come_with_a_change_even_if_there_is_one_at_every_read() -> None:
     signer = Seal()
     bed = Bed(signer=signer)
-    signer.due = {"ns1": b"new"}
-    assert [list(delta.seals) for delta in bed.poll()] == [[""]]
-    assert [sorted(delta.seals) for delta in bed.poll()] == [["", "ns1"]]
+    bed.poll()
+    for number in range(3):
+        bed.state = device(port=2000 + number)
+        signer.due = {f"name{number}": b"new"}
+        (delta,) = bed.poll()
+        assert [one.port for one in delta.changed] == [2000 + number]
+        assert sorted(delta.seals) == ["", f"name{number}"]
+    assert bed.poll() == []
 
 
 @pytest.mark.parametrize("signed", [True, False])

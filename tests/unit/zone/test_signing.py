@@ -82,6 +82,12 @@ class Registry:
             self._take(Delta(ZONE, number, self.version.content.addresses, seals=seals))
         return len(seals)
 
+    def become_refreshed(self, one: Content) -> Delta:
+        """Step to that content, with what is due."""
+        delta = self.version.delta_to(self.version.serial + 1, one)
+        assert delta
+        return self._take(dataclasses.replace(delta, seals=self._signer.refresh(self.version)))
+
     def _take(self, delta: Delta) -> Delta:
         delta = self._signer.seal(self.version, delta)
         self.version = self.version.after(delta)
@@ -197,6 +203,23 @@ def test_what_is_due_is_signed_again_and_lasts_anew(registry: Registry) -> None:
     registry.check()
     registry.now += signing.LOOK_PERIOD
     assert registry.refresh() == 0
+
+
+@pytest.mark.parametrize(
+    "peers",
+    [
+        pytest.param(content(MOVED, BOB, CAROL, REGISTRY), id="one has moved"),
+        pytest.param(content(ALICE, CAROL, REGISTRY), id="one has left"),
+        pytest.param(content(*PEERS.instances.values(), *many(1)), id="one has joined"),
+        pytest.param(content(*PEERS.instances.values(), addresses=[TUNNEL6]), id="an address"),
+        pytest.param(content(), id="all have left"),
+    ],
+)
+def test_what_is_due_is_signed_again_with_a_change(registry: Registry, peers: Content) -> None:
+    registry.now += WEEK * 2 / 3 + 1
+    registry.become_refreshed(peers)
+    assert registry.terms() == {(int(registry.now) - 3600, int(registry.now) + WEEK)}
+    registry.check()
 
 
 def test_signatures_outlive_the_copy_of_a_secondary_that_has_lost_touch() -> None:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import time
 import types
@@ -282,7 +283,9 @@ class Watcher:
     def _make(self, delta: Delta) -> Delta:
         chain, signer = self._chains[delta.zone], self._signers.get(delta.zone)
         if signer is not None:
-            delta = signer.seal(chain.newest, delta)
+            # Where something changes at every read, no version is left for nothing but new seals.
+            seals = delta.seals or signer.refresh(chain.newest)
+            delta = signer.seal(chain.newest, dataclasses.replace(delta, seals=seals))
         chain.step(delta)
         self._journals[delta.zone].keep(chain, delta)
         self._numbered.add(delta.zone)
