@@ -128,17 +128,19 @@ class Followed:
         """The zone as the responder transfers it."""
         return transfer(self.bed.host, TUNNEL, ZONE)
 
-    def wait(self, what: str, condition: t.Callable[[], object]) -> None:
+    def wait(
+        self, what: str, condition: t.Callable[[], object], patience: float = PATIENCE
+    ) -> None:
         """Wait until *condition* holds."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + patience
         while not condition():
             assert time.monotonic() < deadline, f"no {what}:\n{self.responder.log[-3000:]}"
             time.sleep(0.01)
 
-    def wait_same(self) -> set[Line]:
+    def wait_same(self, patience: float = PATIENCE) -> set[Line]:
         """Wait until all serve what the responder has, record for record, and return that."""
         for _time in range(10):
-            self.wait("secondary with the newest serial", lambda: not self._behind())
+            self.wait("secondary with the newest serial", lambda: not self._behind(), patience)
             serial, whole = self.serial(), self.transfer()
             copies = {make: server.transfer(ZONE) for make, server in self.servers.items()}
             if self.serial() == serial and not self._behind():

@@ -30,8 +30,11 @@ log = logging.getLogger(__name__)
 
 #: Seconds between two looks for followers to forget and sockets that nobody needs any more.
 TIDY_PERIOD = 10.0
-#: Seconds between two dumps of the followers: when there are others, and when they only asked.
-DUMP_PERIOD, REFRESH_PERIOD = 2.0, 60.0
+#: Seconds between two dumps of the followers: when there are others, and when they only asked. Who
+#: is in no dump when this host dies is not told of changes until it asks again.
+DUMP_PERIOD, REFRESH_PERIOD = 0.1, 60.0
+#: The same, for each follower: a dump of many takes its time.
+DUMP_PERIOD_EACH = 1e-4
 #: Datagrams that are taken from a socket before others have their turn.
 _TURN = 64
 _DATAGRAM_BYTES = 4096
@@ -157,7 +160,8 @@ class Notifier:
             self._tidy_due = now + TIDY_PERIOD
             self._tidy(now)
         if (self._followers.changed and now >= self._dump_due) or now >= self._refresh_due:
-            self._dump_due, self._refresh_due = now + DUMP_PERIOD, now + REFRESH_PERIOD
+            self._dump_due = now + max(DUMP_PERIOD, len(self._followers) * DUMP_PERIOD_EACH)
+            self._refresh_due = now + REFRESH_PERIOD
             # The supervisor always listens, and never waits for us.
             self._control.sendall(frames.frame(self._followers.dump(now, self._wall())))
         self._account.set(Notifying.FOLLOWERS, len(self._followers))
