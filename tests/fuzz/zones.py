@@ -56,7 +56,7 @@ class Zones:
         self._histories: dict[str, History] = {}
         for zone in ZONES:
             nothing = Version(zone, randomness.choice(SERIALS))
-            delta = Version(zone, nothing.serial, _content(randomness)).whole()
+            delta = Version(zone, nothing.serial, self._content(zone)).whole()
             self._versions[zone] = nothing.after(self._sealed(nothing, delta))
         self.catalog = Catalog(CATALOG, randomness.choice(SERIALS), ZONES)
         ledger.note(self.catalog)
@@ -100,7 +100,7 @@ class Zones:
         number = following(before.serial)
         pick = r.random()
         if content is None or pick < 0.03:
-            content = _content(r)
+            content = self._content(before.zone)
         elif pick < 0.05:
             content = None
         elif pick < 0.07:
@@ -118,6 +118,15 @@ class Zones:
             content = Content(content.addresses, instances)
         delta = before.delta_to(number, content)
         return delta and self._sealed(before, delta)
+
+    def _content(self, zone: str) -> Content:
+        """Nobody, few, about as many as a datagram can list, more, and more than TCP can list."""
+        r = self._random
+        usual = [r.randrange(4, 9)] * 3 + [r.randrange(13, 19)] * 3
+        # To sign very many, and to read all that again, takes its time.
+        number = r.choice((0, 1, 3, *usual, 60, 150 if zone == SIGNED else 1000))
+        instances = [_instance(r, most=max(60, number)) for _time in range(number)]
+        return Content((LOCAL,), {instance.public_key: instance for instance in instances})
 
     def _sealed(self, before: Version, delta: Delta) -> Delta:
         """Return the delta, signed if it is of the signed zone, and in it what has grown old."""
@@ -173,14 +182,6 @@ def names() -> list[bytes]:
             texts += [f"{label}.{service}" for label in labels]
     # The root first: of all names the one that is answered whatever happens.
     return [wire_name(text) for text in texts]
-
-
-def _content(randomness: random.Random) -> Content:
-    """Nobody, few, about as many as a datagram can list, more, and more than TCP can list."""
-    r = randomness
-    number = r.choice((0, 1, 3, *[r.randrange(4, 9)] * 3, *[r.randrange(13, 19)] * 3, 60, 1000))
-    instances = [_instance(r, most=max(60, number)) for _time in range(number)]
-    return Content((LOCAL,), {instance.public_key: instance for instance in instances})
 
 
 def _instance(randomness: random.Random, most: int = 60) -> Instance:
