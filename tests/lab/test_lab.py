@@ -127,7 +127,10 @@ class program_with_a_lab:  # noqa: N801 - reads as a phrase in a with statement
     """Another program that has brought a lab up and sleeps in its block."""
 
     _SCRIPT = (
-        "import sys, time\n"
+        "import signal, sys, time\n"
+        # Whoever runs the tests may ignore these, and children inherit that (nohup(1)).
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
         "from tests.lab import BareLab\n"
         "with BareLab(sys.argv[1]):\n"
         "    print('up', flush=True)\n"
