@@ -26,6 +26,7 @@ from wgsd.errors import UsageError
 from wgsd.responder import keys
 from wgsd.responder.keys import ANNOUNCED, RETIRED, KeyStore, Role
 from wgsd.zone.signing import ZoneKey
+from wgsd.zone.version import Content, Version
 
 pytestmark = pytest.mark.unit
 
@@ -229,6 +230,13 @@ PLAIN = ZoneSettings("plain.example.", "wg0")
 def test_zones_that_are_to_be_signed_get_a_signer(tmp_path: pathlib.Path) -> None:
     assert set(keys.signers(settings(tmp_path, SIGNED, PLAIN))) == {ZONE}
     assert [path.suffix for path in sorted((tmp_path / "keys").iterdir())] == [".pem", ".json"]
+
+
+def test_a_signer_says_that_it_lives_at_each_name(tmp_path: pathlib.Path) -> None:
+    beats: list[None] = []
+    signer = keys.signers(settings(tmp_path, SIGNED), lambda: beats.append(None))[ZONE]
+    delta = signer.seal(Version(ZONE, 1), Version(ZONE, 2, Content((), {})).whole())
+    assert len(beats) == len(delta.seals) + 2  # Empty non-terminals have no seal.
 
 
 def test_a_zone_whose_key_is_lost_is_told_and_served_without_signatures(

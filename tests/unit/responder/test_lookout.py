@@ -56,6 +56,22 @@ class NoJournal:
         """Nothing is kept."""
 
 
+class SlowSigner:
+    """A signer that takes a second and a half, and says all the time that it is at it."""
+
+    def __init__(self, alive: t.Callable[[], None]) -> None:
+        self._alive = alive
+
+    def seal(self, _before: Version, delta: Delta) -> Delta:
+        for _name in range(150):
+            self._alive()
+            time.sleep(0.01)
+        return delta
+
+    def refresh(self, _version: Version) -> dict[str, bytes]:
+        return {}
+
+
 class Bed:
     """A lookout and the loop that a supervisor runs around it."""
 
@@ -65,10 +81,11 @@ class Bed:
         self.selector = selectors.DefaultSelector()
         self.chains = {ZONE.zone: Chain(Version(ZONE.zone, 1_000_000))}
         self.deltas: list[Delta] = []
+        self.signed = False
         self.board = Board.create([ZONE.zone], 1, ["wg0"])
         self.lookout = Lookout(self.watchers, self.selector, self.publish)
 
-    def watchers(self) -> list[Watcher]:
+    def watchers(self, alive: t.Callable[[], None]) -> list[Watcher]:
         return [
             Watcher(
                 "wg0",
@@ -79,6 +96,7 @@ class Bed:
                 interface_index=lambda _name: 7,
                 journals={ZONE.zone: NoJournal()},
                 account=self.board.devices["wg0"],
+                signers={ZONE.zone: SlowSigner(alive)} if self.signed else {},
             )
         ]
 
@@ -123,6 +141,16 @@ def test_a_watcher_keeps_what_reading_a_device_takes_and_nothing_else(bed: Bed) 
     assert int(found["CapEff"], 16) == int(found["CapPrm"], 16) == wanted
     assert int(found["CapInh"], 16) == int(found["CapAmb"], 16) == 0
     assert found["NoNewPrivs"] == "1"
+
+
+def test_a_watcher_that_signs_for_long_is_not_taken_for_one_that_hangs(
+    bed: Bed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SILENCE_MAX", 0.75)
+    monkeypatch.setattr(module, "HEARTBEAT", 0.1)
+    bed.signed = True
+    bed.until(lambda: bed.deltas)
+    assert bed.lookout.restarts == 0
 
 
 def test_a_watcher_that_dies_is_replaced_told_and_goes_on_where_the_last_one_was(

@@ -300,11 +300,16 @@ class KeyStore:
         return self._folder / f"{self._zone}{tag}.pem"
 
 
-def signers(settings: ResponderSettings) -> dict[str, Signer]:
+def signers(
+    settings: ResponderSettings, alive: t.Callable[[], None] = lambda: None
+) -> dict[str, Signer]:
     """Return a signer for each zone that is to be signed, by zone; makes keys at the first time.
 
     A zone whose keys cannot be had is served without signatures: to resolvers that validate it is
     lost either way, and nobody else is to suffer.
+
+    Args:
+        alive: As for a `Signer`.
     """
     found = {}
     for zone in settings.zones:
@@ -314,7 +319,7 @@ def signers(settings: ResponderSettings) -> dict[str, Signer]:
             except WgsdError as exc:
                 log.error("zone %s is not signed: %s", zone.zone, exc)
             else:
-                found[zone.zone] = Signer(zone.zone, keys, zone.dnssec.validity)
+                found[zone.zone] = Signer(zone.zone, keys, zone.dnssec.validity, alive=alive)
     return found
 
 

@@ -27,7 +27,10 @@ HEARTBEAT = 1.0
 SILENCE_MAX = 30.0
 #: Seconds between two starts of a watcher.
 RESTART_PERIOD = 1.0
-_DELTA, _SIGHTING = b"D", b"S"
+_DELTA, _SIGHTING, _ALIVE = b"D", b"S", b"A"
+
+#: Makes watchers that call their argument again and again while they do what may take long.
+MakeWatchers = t.Callable[[t.Callable[[], None]], t.Sequence[Watcher]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +77,22 @@ def watch(
             watcher.close()
 
 
+class _Pulse:
+    """Signs of life from a watcher that is busy: to sign a large zone anew takes a while."""
+
+    def __init__(self, control: socket.socket, monotonic: t.Callable[[], float]) -> None:
+        self._control = control
+        self._monotonic = monotonic
+        self._due = 0.0
+
+    def beat(self) -> None:
+        """Give a sign of life, if it is time; may be called as often as one likes."""
+        now = self._monotonic()
+        if now >= self._due:
+            self._control.sendall(frames.frame(_ALIVE))
+            self._due = now + HEARTBEAT
+
+
 class Lookout:
     """Keeps a watcher running. One that dies or hangs is replaced; its last word goes on standing.
 
@@ -84,7 +103,7 @@ class Lookout:
 
     def __init__(
         self,
-        make_watchers: t.Callable[[], t.Sequence[Watcher]],
+        make_watchers: MakeWatchers,
         selector: selectors.BaseSelector,
         publish: t.Callable[[Delta], None],
         monotonic: t.Callable[[], float] = time.monotonic,
@@ -157,7 +176,7 @@ class Lookout:
     def _start(self, now: float) -> None:
         def task(control: socket.socket) -> None:
             privileges.keep_only(privileges.READ_DEVICE)
-            watch(control, self._make_watchers())
+            watch(control, self._make_watchers(_Pulse(control, self._monotonic).beat))
 
         self._pid, self._control = children.fork("watcher", task)
         self._control.setblocking(False)
@@ -168,7 +187,7 @@ class Lookout:
         kind, payload = message[:1], message[1:]
         if kind == _DELTA:
             self._publish(Delta.decode(payload))
-        else:
+        elif kind == _SIGHTING:
             self.sightings = {
                 device: Sighting(index, tuple(addresses), trouble)
                 for device, (index, addresses, trouble) in json.loads(payload).items()

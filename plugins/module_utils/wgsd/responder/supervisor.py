@@ -193,9 +193,9 @@ class Supervisor:
             self._record_zone(name)
         return handover.workers if handover else {}
 
-    def _watchers(self) -> list[Watcher]:
+    def _watchers(self, alive: t.Callable[[], None]) -> list[Watcher]:
         """Make the watchers, in the process that runs them: only there the keys are read."""
-        signers = keys.signers(self._settings)
+        signers = keys.signers(self._settings, alive)
         return [
             Watcher(
                 device,

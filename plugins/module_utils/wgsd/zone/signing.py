@@ -70,6 +70,7 @@ class Signer:
         validity: int,
         wall: t.Callable[[], float] = time.time,
         chance: t.Callable[[], float] = random.random,
+        alive: t.Callable[[], None] = lambda: None,
     ) -> None:
         """Make a signer.
 
@@ -79,6 +80,7 @@ class Signer:
             validity: Seconds from the making of a signature to its expiration.
             wall: Seconds since the epoch.
             chance: Returns a number from 0 to 1.
+            alive: Is called for each name, since very many take long.
         """
         origin = zone.encode().split(b".")
         self._depth = len(origin) - 1
@@ -89,6 +91,7 @@ class Signer:
         self._margin = max(validity // 3, EXPIRE)
         self._wall = wall
         self._chance = chance
+        self._alive = alive
         self._zone: Zone | None = None
         self._terms: dict[str, _Term] = {}
         self._looked = 0.0
@@ -219,6 +222,7 @@ class Signer:
             kept.discard(SERVICE)
         seals = {}
         for owner, wanted in rrsets.items():
+            self._alive()
             if wanted:
                 had = _rrsets_at(old, owner) if old and owner in kept else {}
                 following = ring.next(owner)
