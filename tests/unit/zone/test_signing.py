@@ -244,6 +244,21 @@ def test_a_version_replaces_some_hundred_signatures_and_the_next_goes_on(
     assert len(refreshed) == -(-len(registry.version.seals) // 7)
 
 
+def test_names_that_were_gone_when_a_zone_came_back_hold_nothing_up(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signing, "REFRESH_MAX", 5)
+    registry.become(content(*PEERS.instances.values(), *many(10)))
+    registry.become(None)
+    registry.now += DAY
+    registry.become(PEERS)
+    registry.now += WEEK * 2 / 3 + 1
+    while registry.refresh():
+        pass
+    assert registry.terms() == {(int(registry.now) - 3600, int(registry.now) + WEEK)}
+    registry.check()
+
+
 def test_signatures_that_a_wrong_clock_dated_ahead_are_replaced(registry: Registry) -> None:
     registry.now -= 30 * DAY
     assert registry.refresh() == len(registry.version.seals)

@@ -107,7 +107,7 @@ class Signer:
         plain = dataclasses.replace(delta, seals={})
         content = before.after(plain).content
         if content is None:
-            self._zone = None
+            self._zone, self._terms = None, {}
             return plain
         if old is None or delta.whole:
             new = build(delta.zone, delta.serial, content)
