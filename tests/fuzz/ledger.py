@@ -90,6 +90,8 @@ class Ledger:
             assert held is not None, "a whole zone of one record"
             return
         assert rows.pop().serial == newest, "it ends with another version"
+        older = held is None or (held - newest) % (1 << 32) >= 1 << 31
+        assert older, "records for who has this version, or a later one (RFC 1982)"
         parts: list[list[Row]] = [[]]
         serials = []
         for row in rows:

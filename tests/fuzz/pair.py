@@ -52,8 +52,10 @@ COOKIE_SECRET = bytes(range(16))
 BATCH = 32
 #: Seconds without a response after which there will be none.
 PATIENCE = 10.0
-#: What of an answer depends on the second in which it was made, and so may differ by that much.
-SECONDS_APART = (0, 1, -1, 2)
+#: Times that are looked at for a message before it is signed: for its signature and its cookie.
+LOOKS = 3
+#: Messages of a transfer that are shown where something is wrong with it.
+SHOWN = 3
 #: Of the responses with signatures in them, one in so many is validated.
 VALIDATED = 4
 #: Who may ask and transfer what where the worker has to look at that, and where it has not.
@@ -93,6 +95,8 @@ class Pair:
         self.asked = self.validated = 0
         self.followers: set[Follower] = set()
         self._is_transfer = False
+        #: When the worker was sent what is being looked at.
+        self._began = 0.0
         settings = _settings(GUARDED if guarded else OPEN)
         ring = dns.tsigkeyring.from_text({})
         owner = dns.name.from_text(KEY_NAME)
@@ -125,7 +129,7 @@ class Pair:
         self._control.settimeout(PATIENCE)
         self._take_acknowledgement()
         #: What the time is when it is looked at first, and from then on.
-        self._clock = [time.time()]
+        self._clock: list[float] = [time.time()]
         self._authority = Authority(settings, COOKIE_SECRET, wall=self._wall)
         self._zones.serve(self._authority)
         self._checker = Checker()
@@ -207,6 +211,7 @@ class Pair:
         return SOURCES[self._random.random() < 0.15]
 
     def _ask_by_datagrams(self) -> None:
+        self._began = time.time()
         source = self._source()
         client = self._clients[source]
         packets = [self._packets.packet() for _time in range(BATCH)]
@@ -228,6 +233,7 @@ class Pair:
         self.asked += len(packets)
 
     def _ask_by_stream(self) -> None:
+        self._began = time.time()
         source = self._source()
         context = Context(source, LOCAL, tcp=True, ingress=self._ingress)
         packets = [
@@ -314,10 +320,11 @@ class Pair:
     ) -> None:
         if response == wanted:
             return
-        # Cookies and signatures tell the time, and a second may have ended between the two.
-        now = self._clock[0]
-        for apart, looks in itertools.product(SECONDS_APART, range(len(wanted) + 3)):
-            self._clock = [now + apart] * looks + [now + apart + 1]
+        # Cookies and signatures tell the time, and the worker has answered in another second.
+        signed = [when for when in map(_signed_at, response or ()) if when is not None]
+        seconds = range(int(self._began), int(time.time()) + 1)
+        for second, looks in itertools.product(seconds, range(LOOKS + 1)):
+            self._clock = [second] * looks + (signed or [second + 1])
             if response == self._respond(packet, context):
                 return
         told = _told(packet, context, complete_path=wanted, worker=response)
@@ -355,11 +362,17 @@ def _settings(access: t.Mapping[str, tuple[Access | None, Access]]) -> Responder
     )
 
 
+def _signed_at(wire: bytes) -> int | None:
+    """Return the second at which a message was signed, if it was."""
+    message = dns.message.from_wire(wire, keyring=False)
+    return message.tsig[0].time_signed if message.tsig else None
+
+
 def _told(packet: bytes, context: Context, **responses: list[bytes] | None) -> str:
     lines = [f"asked by {context}: {packet.hex()}"]
     for whose, messages in responses.items():
         lines.append(f"{whose}: {'silence' if messages is None else f'{len(messages)} messages'}")
-        for wire in messages or ():
+        for wire in (messages or [])[:SHOWN]:
             lines.append(wire.hex())
             try:
                 lines.append(str(dns.message.from_wire(wire, keyring=False)))

@@ -30,7 +30,7 @@ SIGNED, NESTED, CATALOG = "example.com.", "lab.example.com.", "catalog.example."
 ZONES = (SIGNED, NESTED)
 LOCAL = "127.0.0.1"
 KEY = zone_key(secret=4711)
-HOUR, WEEK = 3600, 7 * 86400
+DAY = 86400
 #: Of the first versions: some serials soon start anew.
 SERIALS = (1, (1 << 32) - 5)
 #: Names up to which a signed zone grows old: it replaces no more signatures in one version.
@@ -50,7 +50,9 @@ class Zones:
         self._random = randomness
         self._ledger = ledger
         self.now = 1_800_000_000.0
-        self._signer = Signer(SIGNED, [KEY], WEEK, wall=lambda: self.now, chance=randomness.random)
+        self._signer = Signer(
+            SIGNED, [KEY], 7 * DAY, wall=lambda: self.now, chance=randomness.random
+        )
         self._versions: dict[str, Version] = {}
         self._incremental: dict[str, Zone | None] = {}
         self._histories: dict[str, History] = {}
@@ -133,7 +135,7 @@ class Zones:
         if before.zone != SIGNED:
             return delta
         if before.seals and not delta.whole and len(before.seals) < AGEING:
-            self.now += self._random.randrange(6 * HOUR)
+            self.now += self._random.randrange(2 * DAY)
             delta = dataclasses.replace(delta, seals=self._signer.refresh(before))
         return self._signer.seal(before, delta)
 
