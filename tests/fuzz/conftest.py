@@ -6,7 +6,7 @@
 
 WGSD_FUZZ_INPUTS is the number of packets that two workers are asked, half of them each, and four
 times the number of those that a running responder is flooded with; the default is a short run. Ten
-million take some 20 minutes on two cores. WGSD_FUZZ_SEED makes a run what another one was.
+million take some 45 minutes on two cores. WGSD_FUZZ_SEED makes a run what another one was.
 """
 
 from __future__ import annotations
