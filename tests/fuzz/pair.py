@@ -290,7 +290,8 @@ class Pair:
         return expected
 
     def _check(self, packet: bytes, wanted: list[bytes] | None, *, tcp: bool) -> None:
-        self._checker.check(packet, wanted and wanted[0], tcp=tcp, parse=not self._is_transfer)
+        first = wanted[0] if wanted else None
+        self._checker.check(packet, first, tcp=tcp, parse=not self._is_transfer)
         if wanted is None:
             return
         if self._is_transfer:
@@ -326,7 +327,7 @@ class Pair:
         if response == wanted:
             return
         # Cookies and signatures tell the time, and the worker has answered in another second.
-        signed = [when for when in map(_signed_at, response or ()) if when is not None]
+        signed = [float(when) for when in map(_signed_at, response or ()) if when is not None]
         seconds = range(int(self._began), int(time.time()) + 1)
         for second, looks in itertools.product(seconds, range(LOOKS + 1)):
             self._clock = [second] * looks + (signed or [second + 1])
