@@ -31,7 +31,8 @@ from .responder import ALICE, BOB, PYTHONS, TUNNEL, ZONE, Bed
 pytestmark = pytest.mark.lab
 
 PREFIX = "wgtv"
-KILLS = 100
+#: Another hundred are in test_crashes, with secondaries.
+KILLS = 30
 
 
 @pytest.fixture(scope="module")
