@@ -29,6 +29,7 @@ from ..errors import UsageError, WgsdError
 from ..thirdparty import cryptography, dns, dnssec
 from ..zone.records import APEX_TTL, EXPIRE
 from ..zone.signing import ALGORITHM, Signer, ZoneKey
+from .disk import sync_folder
 
 log = logging.getLogger(__name__)
 
@@ -362,10 +363,6 @@ def _temporary(target: pathlib.Path, content: bytes) -> t.Iterator[pathlib.Path]
             file.flush()
             os.fsync(descriptor)
         yield path
-        folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(target.parent)
     finally:
         path.unlink(missing_ok=True)

@@ -16,6 +16,7 @@ import typing as t
 from ..config import ResponderSettings
 from ..zone import serial
 from ..zone.catalog import Catalog
+from .disk import sync_folder
 
 log = logging.getLogger(__name__)
 
@@ -86,8 +87,4 @@ def _write(path: pathlib.Path, known: t.Mapping[str, t.Any]) -> None:
         file.flush()
         os.fsync(file.fileno())
     new.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(path.parent)

@@ -23,6 +23,7 @@ import zlib
 from ..errors import WgsdError
 from ..zone import serial
 from ..zone.version import Chain, Delta, Version
+from .disk import sync_folder
 
 log = logging.getLogger(__name__)
 
@@ -115,11 +116,7 @@ class Journal:
         self._base, self._checksum = chain.base, zlib.crc32(HEADING)
         self._append(self._file, chain.deltas())
         self._new.replace(self._path)
-        folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(self._path.parent)
 
     def _append(self, file: int, deltas: t.Iterable[Delta]) -> None:
         lines = bytearray()
