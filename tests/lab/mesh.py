@@ -15,6 +15,8 @@ import sys
 import time
 import typing as t
 
+from wgsd.device.base import Backend
+from wgsd.device.kernel import KernelBackend
 from wgsd.device.userspace import UserspaceBackend
 from wgsd.keys import PublicKey
 from wgsd.model import Peer
@@ -148,8 +150,8 @@ class Mesh:
 
     def peer(self, name: str, other: str) -> Peer:
         """How a host's device sees another host just now."""
-        with UserspaceBackend(INTERFACE, folder=self.lab.host(name).path("/run/wireguard")) as dev:
-            return dev.read().peers[self.key(other)]
+        with self._backend(name) as backend:
+            return backend.read().peers[self.key(other)]
 
     def handshake(self, name: str, other: str) -> float:
         """When two hosts both had a handshake with one another: seconds since the epoch, or 0."""
@@ -175,6 +177,16 @@ class Mesh:
         """Wait until two hosts have had a handshake with one another and return its time."""
         what = f"handshake between {name} and {other}"
         return float(self.wait(lambda: self.handshake(name, other), what, patience))
+
+    @contextlib.contextmanager
+    def _backend(self, name: str) -> t.Iterator[Backend]:
+        host = self.lab.host(name)
+        if self.devices[name].process:
+            with UserspaceBackend(INTERFACE, folder=host.path("/run/wireguard")) as backend:
+                yield backend
+        else:
+            with host.network(), KernelBackend(INTERFACE) as backend:
+                yield backend
 
     def _start(self, name: str, *arguments: str) -> None:
         host = self.lab.host(name)

@@ -2,10 +2,12 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A userspace WireGuard device in a node: wireguard-go in the foreground."""
+"""A WireGuard device in a node: the kernel's where it has WireGuard, wireguard-go elsewhere."""
 
 from __future__ import annotations
 
+import functools
+import os
 import subprocess
 import time
 from dataclasses import dataclass
@@ -17,6 +19,17 @@ from .netns import Node
 _PATIENCE = 10.0
 
 
+@functools.cache
+def kind() -> str:
+    """``kernel`` where that has WireGuard, else ``userspace``; $WGSD_DEVICE_KIND overrules."""
+    told = os.environ.get("WGSD_DEVICE_KIND")
+    if told:
+        return told
+    attempt = ["unshare", "--net", "ip", "link", "add", "wg0", "type", "wireguard"]
+    done = subprocess.run(attempt, check=False, capture_output=True)
+    return "userspace" if done.returncode else "kernel"
+
+
 def generate_key() -> str:
     """A new private key in Base64."""
     made = subprocess.run(["wg", "genkey"], check=True, stdout=subprocess.PIPE, text=True)
@@ -25,14 +38,17 @@ def generate_key() -> str:
 
 @dataclass
 class WireGuard:
-    """A running device."""
+    """A device that is up.
+
+    :param process: wireguard-go; None for a device of the kernel
+    """
 
     node: Node
     interface: str
     private_key: str
     public_key: str
     listen_port: int
-    process: subprocess.Popen[Any]
+    process: subprocess.Popen[Any] | None
 
     def set(self, *arguments: str) -> None:
         """``wg set INTERFACE`` with ``arguments``, e.g. ``"peer", key, "endpoint", …``.
@@ -46,7 +62,10 @@ class WireGuard:
         return self.node.run(["wg", "show", self.interface, what]).stdout
 
     def stop(self) -> None:
-        """End wireguard-go; the interface goes with it."""
+        """Take the interface away: wireguard-go ends, or the kernel deletes it."""
+        if self.process is None:
+            self.node.run(["ip", "link", "delete", self.interface])
+            return
         self.process.terminate()
         self.process.wait(_PATIENCE)
 
@@ -59,7 +78,7 @@ def start(
     listen_port: int = 51820,
     private_key: str | None = None,
 ) -> WireGuard:
-    """Start wireguard-go in ``node`` and bring its interface up.
+    """Make a device in ``node`` and bring it up.
 
     :param address: tunnel address with prefix length, e.g. ``10.0.0.1/24``
     :param listen_port: UDP port; 0 lets the system choose
@@ -67,6 +86,21 @@ def start(
     :raises LabError: when the device does not come up within 10 seconds
     """
     private_key = private_key or generate_key()
+    process = None
+    if kind() == "kernel":
+        node.run(["ip", "link", "add", interface, "type", "wireguard"])
+    else:
+        process = _start_userspace(node, interface)
+    setting = ["wg", "set", interface, "listen-port", str(listen_port), "private-key", "/dev/stdin"]
+    node.run(setting, stdin=private_key + "\n")
+    if address:
+        node.run(["ip", "address", "add", address, "dev", interface])
+    node.run(["ip", "link", "set", interface, "up"])
+    shown = node.run(["wg", "show", interface, "dump"]).stdout.split("\t")
+    return WireGuard(node, interface, private_key, shown[1], int(shown[2]), process)
+
+
+def _start_userspace(node: Node, interface: str) -> subprocess.Popen[Any]:
     with node.path(f"/run/{interface}.log").open("wb") as log:
         process = node.popen(
             ["env", "LOG_LEVEL=error", "wireguard-go", "--foreground", interface],
@@ -75,13 +109,7 @@ def start(
             stderr=log,
         )
     _wait_for_socket(node, interface, process)
-    setting = ["wg", "set", interface, "listen-port", str(listen_port), "private-key", "/dev/stdin"]
-    node.run(setting, stdin=private_key + "\n")
-    if address:
-        node.run(["ip", "address", "add", address, "dev", interface])
-    node.run(["ip", "link", "set", interface, "up"])
-    shown = node.run(["wg", "show", interface, "dump"]).stdout.split("\t")
-    return WireGuard(node, interface, private_key, shown[1], int(shown[2]), process)
+    return process
 
 
 def _wait_for_socket(node: Node, interface: str, process: subprocess.Popen[Any]) -> None:
