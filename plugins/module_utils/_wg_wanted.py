@@ -19,7 +19,7 @@ from ._wg_file import Address, PeerSettings, WgQuickFile
 from .wgsd.config import PERSISTENT_KEEPALIVE_MAX, check_interface
 from .wgsd.errors import UsageError
 from .wgsd.keys import PublicKey, decode_base64_key
-from .wgsd.model import PORT_MAX, Endpoint, parse_network
+from .wgsd.model import PORT_MAX, HostPort, parse_network
 from .wgsd.names import check_label
 
 T = t.TypeVar("T")
@@ -272,14 +272,7 @@ def _address(text: str) -> Address:
 
 def _endpoint(text: str) -> str:
     """Return the canonical text of an endpoint; the host may be a name, which wg resolves."""
-    host, _colon, port = text.rpartition(":")
-    is_name = re.fullmatch(r"(?=.*[A-Za-z])[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?\.?", host)
-    if not text:
-        return ""
-    if is_name:
-        Endpoint.parse(f"192.0.2.1:{port}")
-        return text
-    return str(Endpoint.parse(text))
+    return str(HostPort.parse(text)) if text else ""
 
 
 def _preshared_key(text: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import ipaddress
+import re
 import typing as t
 
 from .errors import UsageError
@@ -16,6 +17,10 @@ from .keys import PublicKey
 PORT_MAX = 65535
 #: WireGuard gives a session up 180 s after its handshake (REJECT_AFTER_TIME, protocol section 6.1).
 REJECT_AFTER_TIME = 180.0
+#: A label of a host name (RFC 1123 section 2.1).
+_LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
+#: The longest host name as text, without the dot at its end (RFC 1035 section 2.3.4).
+HOST_NAME_MAX = 253
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -43,9 +48,7 @@ class Endpoint:
             ip = ip.ipv4_mapped
         if ip.is_unspecified or ip.is_multicast or str(ip) == "255.255.255.255":
             raise UsageError(f"{address} is not an address that packets can be sent to")
-        if not 1 <= port <= PORT_MAX:
-            raise UsageError(f"port {port} is out of range", f"give a port from 1 to {PORT_MAX}")
-        return cls(str(ip), port, scope_id)
+        return cls(str(ip), _in_range(port), scope_id)
 
     @classmethod
     def parse(cls, text: str, default_port: int | None = None) -> Endpoint:
@@ -64,9 +67,7 @@ class Endpoint:
             if default_port is None:
                 raise UsageError(f"{text!r} has no port", "write it as ADDRESS:PORT")
             return cls.make(address, default_port)
-        if not (port_text.isascii() and port_text.isdigit()):
-            raise UsageError(f"{text!r}: {port_text!r} is not a port number")
-        return cls.make(address, int(port_text))
+        return cls.make(address, _number(text, port_text))
 
     @property
     def is_ipv6(self) -> bool:
@@ -80,6 +81,77 @@ class Endpoint:
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if self.is_ipv6 else f"{self.host}:{self.port}"
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class HostPort:
+    """A UDP port of a host whose address may change: the host is a name, or else an address.
+
+    Attributes:
+        host: As written if it is a name, canonical if it is an IPv4 or IPv6 address.
+    """
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> HostPort:
+        """Parse ``registry.example.com:51820``, ``192.0.2.1:51820`` or ``[2001:db8::1]:51820``.
+
+        Raises:
+            UsageError: *text* is neither.
+        """
+        host, port_text = _split_host_port(text.strip())
+        if _is_address(host):
+            endpoint = Endpoint.parse(text)
+            return cls(endpoint.address, endpoint.port)
+        if not _is_host_name(host):
+            raise UsageError(
+                f"{host!r} is neither a host name nor an IP address",
+                "write it as HOST:PORT, ADDRESS:PORT or [ADDRESS]:PORT",
+            )
+        if port_text is None:
+            raise UsageError(f"{text!r} has no port", "write it as HOST:PORT")
+        return cls(host, _in_range(_number(text, port_text)))
+
+    @property
+    def endpoint(self) -> Endpoint | None:
+        """What it stands for without being resolved; None for a name."""
+        return Endpoint(self.host, self.port) if _is_address(self.host) else None
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_host_name(text: str) -> bool:
+    name = text[:-1] if text.endswith(".") else text
+    labels = name.split(".")
+    # The last label of an address is a number, that of a name never is (RFC 1123 section 2.1).
+    return (
+        len(name) <= HOST_NAME_MAX
+        and all(_LABEL.fullmatch(label) for label in labels)
+        and not labels[-1].isdigit()
+    )
+
+
+def _number(text: str, port_text: str) -> int:
+    if not (port_text.isascii() and port_text.isdigit()):
+        raise UsageError(f"{text!r}: {port_text!r} is not a port number")
+    return int(port_text)
+
+
+def _in_range(port: int) -> int:
+    if not 1 <= port <= PORT_MAX:
+        raise UsageError(f"port {port} is out of range", f"give a port from 1 to {PORT_MAX}")
+    return port
 
 
 def _split_host_port(text: str) -> tuple[str, str | None]:

@@ -10,7 +10,7 @@ import pytest
 
 from wgsd.errors import UsageError
 from wgsd.keys import PublicKey
-from wgsd.model import Endpoint, Peer, PeerChange, parse_network
+from wgsd.model import Endpoint, HostPort, Peer, PeerChange, parse_network
 
 pytestmark = pytest.mark.unit
 
@@ -62,6 +62,53 @@ def test_the_default_port_is_for_addresses_without_one(text):
 def test_what_packets_cannot_be_sent_to_is_refused(text):
     with pytest.raises(UsageError):
         Endpoint.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "host"),
+    [
+        ("registry.example.com:51820", "registry.example.com"),
+        ("Registry:51820", "Registry"),
+        ("registry.example.com.:51820", "registry.example.com."),
+        ("4.example:51820", "4.example"),
+    ],
+)
+def test_a_port_of_a_named_host_is_parsed_and_stands_for_no_endpoint(text, host):
+    where = HostPort.parse(text)
+    assert where == HostPort(host, 51820)
+    assert where.endpoint is None
+    assert str(where) == text
+
+
+@pytest.mark.parametrize("text", ["192.0.2.1:51820", "[2001:db8::1]:51820"])
+def test_a_port_of_an_addressed_host_is_an_endpoint(text):
+    where = HostPort.parse(text)
+    assert where.endpoint == Endpoint.parse(text)
+    assert str(where) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "registry.example.com",
+        "registry.example.com:0",
+        "registry.example.com:x",
+        ":51820",
+        "-x.example:51820",
+        "a..b:51820",
+        "a_b.example:51820",
+        "192.0.2.300:51820",
+        "192.0.2:51820",
+        "0.0.0.0:51820",
+        f"{'a.' * 127}b:51820",
+        f"{'a' * 64}.example:51820",
+        "räksmörgås.example:51820",
+        "a.example\n:51820",
+    ],
+)
+def test_what_is_neither_a_host_name_nor_an_address_with_a_port_is_refused(text):
+    with pytest.raises(UsageError):
+        HostPort.parse(text)
 
 
 def test_a_network_gets_its_length_and_canonical_form():
