@@ -34,8 +34,8 @@ options:
       - C(wgsd_allowed_ips) is a list of further networks behind the host.
       - C(wgsd_name) is the host's name in the zone. Without it, the first label of the inventory
         name is used, in lower case and with hyphens in place of characters that a name cannot have.
-      - C(wgsd_endpoint), the public C(ADDRESS:PORT) of a host that has one, becomes the peer's
-        endpoint.
+      - C(wgsd_endpoint), the public C(ADDRESS:PORT) or C(HOST:PORT) of a host that has one, becomes
+        the peer's endpoint.
     type: dict
     required: true
   hosts:
@@ -105,7 +105,7 @@ import typing as t
 from ansible.errors import AnsibleFilterError
 from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.errors import UsageError, WgsdError
 from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.keys import PublicKey
-from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.model import Endpoint, parse_network
+from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.model import HostPort, parse_network
 from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.names import check_label
 
 T = t.TypeVar("T")
@@ -148,7 +148,7 @@ class _Host:
             "wgsd_name", check_label, variables.get("wgsd_name") or default_name(host)
         )
         endpoint = variables.get("wgsd_endpoint") or None
-        self.endpoint = endpoint and self._parsed("wgsd_endpoint", Endpoint.parse, endpoint)
+        self.endpoint = endpoint and self._parsed("wgsd_endpoint", HostPort.parse, endpoint)
         addresses = _as_list(variables.get("wgsd_address"))
         if self.public_key and not addresses:
             raise AnsibleFilterError(

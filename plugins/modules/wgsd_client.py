@@ -34,10 +34,14 @@ options:
     type: str
   registries:
     description:
-      - DNS servers of the zone, as C(ADDRESS) or C(ADDRESS:PORT), asked in this order.
+      - DNS servers of the zone, asked in this order.
+      - Each is C(ADDRESS) or C(ADDRESS:PORT), or a dictionary with that as C(address), and with the
+        public C(HOST:PORT) or C(ADDRESS:PORT) of the registry's WireGuard as C(endpoint). With it,
+        the client finds a registry that has moved or restarted. A host name is resolved again
+        whenever the registry is lost.
       - Required unless O(state=absent).
     type: list
-    elements: str
+    elements: raw
   keepalive:
     description: Seconds between keepalives to the peers that the client connects, V(0) for none.
     type: int
@@ -98,6 +102,14 @@ EXAMPLES = r"""
     interface: wg0
     zone: example.com.
     registries: [10.0.0.254]
+
+- name: Connect them, and follow a registry whose public address may change
+  wgsd.mesh.wgsd_client:
+    interface: wg0
+    zone: example.com.
+    registries:
+      - address: 10.0.0.254
+        endpoint: registry.example.com:51820
 
 - name: Connect them, with signed queries
   wgsd.mesh.wgsd_client:
@@ -220,7 +232,7 @@ def main() -> None:
         argument_spec={
             "interface": {"type": "str"},
             "zone": {"type": "str"},
-            "registries": {"type": "list", "elements": "str"},
+            "registries": {"type": "list", "elements": "raw"},
             "keepalive": {"type": "int", "default": 25, "no_log": False},
             "key": {"type": "dict", "options": key, "no_log": False},
             "state": {

@@ -15,7 +15,7 @@ import pytest
 from wgsd import config
 from wgsd.errors import UsageError
 from wgsd.keys import PublicKey
-from wgsd.model import Endpoint
+from wgsd.model import Endpoint, HostPort
 
 pytestmark = pytest.mark.unit
 
@@ -157,6 +157,20 @@ def test_every_field_of_the_client_is_read(write):
     assert config.load_client(path) == config.ClientSettings(
         "wg0", "example.com.", (Endpoint("10.0.0.254", 53),), 15
     )
+
+
+def test_a_registry_may_say_where_its_wireguard_is_found(write):
+    path = write(
+        "interface: wg0\nzone: example.com.\nregistries:\n- 10.0.0.252\n- {address: 10.0.0.253}\n"
+        "- {address: '10.0.0.254:5353', endpoint: registry.example.com:51820}\n"
+        "- {address: 'fd00::254', endpoint: '[2001:db8::4]:51820'}\n"
+    )
+    first, second, third, fourth = config.load_client(path).registries
+    assert config.load_client(path).anchors == {
+        third: HostPort("registry.example.com", 51820),
+        fourth: HostPort("2001:db8::4", 51820),
+    }
+    assert [first.port, second.port, third.port, fourth.port] == [53, 53, 5353, 53]
 
 
 @pytest.mark.parametrize(
@@ -355,6 +369,29 @@ def test_a_keepalive_is_a_number_that_wireguard_takes(write, keepalive):
     path = write(f"interface: wg0\nzone: a.b\nregistries: [10.0.0.1]\nkeepalive: {keepalive}")
     with pytest.raises(UsageError, match="field keepalive"):
         config.load_client(path)
+
+
+@pytest.mark.parametrize(
+    ("registry", "field", "problem"),
+    [
+        ("registry.example.com", "registries[1]", "not an IP address"),
+        ("{endpoint: 'registry.example.com:51820'}", "registries[1]", "address is missing"),
+        ("{address: a.b}", "registries[1].address", "not an IP address"),
+        ("{address: 10.0.0.2, endpoint: a.b}", "registries[1].endpoint", "no port"),
+        ("{address: 10.0.0.2, endpoint: 'a_b:1'}", "registries[1].endpoint", "neither a host name"),
+        ("{address: 10.0.0.2, endpoint: '0.0.0.0:1'}", "registries[1].endpoint", "0.0.0.0"),
+        ("{address: 10.0.0.2, endpoint: [a.b:1]}", "registries[1].endpoint", "text is expected"),
+        ("{address: 10.0.0.2, name: a.b}", "registries[1].name", "unknown key"),
+        ("[10.0.0.2]", "registries[1]", "text is expected"),
+    ],
+)
+def test_a_wrong_registry_is_told_with_its_field(write, registry, field, problem):
+    path = write(f"interface: wg0\nzone: a.b\nregistries:\n- 10.0.0.1\n- {registry}\n")
+    with pytest.raises(UsageError) as caught:
+        config.load_client(path)
+    message = str(caught.value)
+    assert message.startswith(f"{path}:5: field {field}: ")
+    assert problem in message
 
 
 def test_the_key_of_a_client_is_read_and_not_shown(write):

@@ -212,6 +212,17 @@ def test_a_change_of_configuration_restarts_without_a_reload(client, host):
     assert '"example.net."' in diff["after"]
 
 
+def test_a_registry_goes_with_its_endpoint_into_a_configuration_that_the_client_takes(
+    client, folder
+):
+    registry = {"address": "10.0.0.254", "endpoint": "registry.example.com:51820"}
+    client(registries=[registry, "10.0.0.253"])
+    settings = load_client(folder / "etc/wgsd/client.yml")
+    first, second = settings.registries
+    assert str(settings.anchors[first]) == registry["endpoint"]
+    assert second not in settings.anchors
+
+
 def test_check_mode_predicts_a_first_run_and_writes_nothing(client, host, folder):
     predicted = client(check_mode=True)
     assert host.commands == []

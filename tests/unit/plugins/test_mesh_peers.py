@@ -51,6 +51,12 @@ def test_returns_hosts_with_a_key_with_their_addresses_and_networks():
     ]
 
 
+def test_takes_a_host_name_as_an_endpoint():
+    hosts = mesh(registry={"wgsd_endpoint": "registry.example.com:51820"})
+    (registry,) = mesh_peers(hosts, ["registry"])
+    assert registry["endpoint"] == "registry.example.com:51820"
+
+
 def test_gives_a_keepalive_only_to_peers_that_have_an_endpoint():
     hosts = mesh()
     registry, bob = mesh_peers(hosts, list(hosts), keepalive=25)

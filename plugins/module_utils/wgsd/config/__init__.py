@@ -12,7 +12,7 @@ import typing as t
 
 from ..errors import UsageError
 from ..keys import PublicKey
-from ..model import Endpoint, parse_network
+from ..model import Endpoint, HostPort, parse_network
 from ..names import absolute, check_label, check_zone
 from .fields import Field, read
 from .settings import (
@@ -108,14 +108,27 @@ def load_client(path: pathlib.Path) -> ClientSettings:
     """
     top = read(path)
     top.only("interface", "zone", "registries", "keepalive", "key")
+    registries = top.required("registries").each(_registry, at_least=1)
     return ClientSettings(
         interface=top.required("interface").parsed(check_interface),
         zone=top.required("zone").parsed(check_zone),
-        registries=top.required("registries").each(lambda f: f.parsed(server_address), at_least=1),
+        registries=tuple(server for server, _anchor in registries),
         keepalive=top.optional(
             "keepalive", lambda f: f.number(0, PERSISTENT_KEEPALIVE_MAX), DEFAULT_KEEPALIVE
         ),
         key=top.optional("key", read_key, None),
+        anchors={server: anchor for server, anchor in registries if anchor},
+    )
+
+
+def _registry(field: Field) -> tuple[Endpoint, HostPort | None]:
+    """Read a DNS server, or a mapping of it and of the endpoint of its WireGuard."""
+    if not field.is_mapping():
+        return field.parsed(server_address), None
+    field.only("address", "endpoint")
+    return (
+        field.required("address").parsed(server_address),
+        field.optional("endpoint", lambda f: f.parsed(HostPort.parse), None),
     )
 
 

@@ -81,6 +81,10 @@ class Field:
         """Whether the field is ``true`` or ``false``."""
         return bool(self._node.tag == "tag:yaml.org,2002:bool")
 
+    def is_mapping(self) -> bool:
+        """Whether the field has fields of its own."""
+        return isinstance(self._node, yaml.MappingNode)
+
     def boolean(self) -> bool:
         """Return a boolean, spelled as YAML 1.1 allows."""
         return str(self._node.value).lower() in ("true", "yes", "on")

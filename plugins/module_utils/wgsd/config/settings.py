@@ -11,7 +11,7 @@ import pathlib
 import typing as t
 
 from ..keys import PublicKey
-from ..model import Endpoint
+from ..model import Endpoint, HostPort
 
 DEFAULT_KEEPALIVE = 25
 DEFAULT_RATE_LIMIT = 50
@@ -169,6 +169,8 @@ class ClientSettings:
         registries: DNS servers of the zone, asked in this order.
         keepalive: Seconds between keepalives to peers that the client connects, 0 for none.
         key: What queries are signed with; None for nothing.
+        anchors: Where the WireGuard device of a registry is to be found should it be lost, by the
+            registry's DNS server; without an entry, where it was found last.
     """
 
     interface: str
@@ -176,3 +178,4 @@ class ClientSettings:
     registries: tuple[Endpoint, ...]
     keepalive: int = DEFAULT_KEEPALIVE
     key: TsigKey | None = None
+    anchors: t.Mapping[Endpoint, HostPort] = dataclasses.field(default_factory=dict)
