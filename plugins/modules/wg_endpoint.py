@@ -123,11 +123,11 @@ peers:
       changed: true
 """
 
-import time
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.wgsd.mesh.plugins.module_utils._module import run_guarded
+from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd import clock
 from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.config import (
     PERSISTENT_KEEPALIVE_MAX,
     check_interface,
@@ -140,7 +140,7 @@ from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.errors import Usage
 from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.keys import PublicKey
 from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.model import Device, Endpoint
 from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.plan import (
-    EMPTY_HISTORY,
+    NONE_YET,
     Decision,
     Policy,
     decide,
@@ -226,7 +226,7 @@ def connect(
     problems = dict(directory.failures)
     decisions = {
         decision.public_key: decision
-        for decision in decide(device, records, EMPTY_HISTORY, time.time(), policy)
+        for decision in decide(device, records, NONE_YET, clock.moment(), policy)
     }
     for key in only or ():
         if key not in decisions:

@@ -35,9 +35,14 @@ class Directory:
     """Reads a zone from its servers, in the given order, each try bounded in time.
 
     Attributes:
+        is_copy: Whether the zone is here, so that looking up costs neither time nor a query.
+        is_settled: Whether there is somebody to ask.
         failures: Why the last `lookup` or `browse` has no record for a peer although the zone
             may have one: an answer that is malformed or cannot be used.
     """
+
+    is_copy = False
+    is_settled = True
 
     def __init__(
         self,

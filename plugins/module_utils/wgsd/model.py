@@ -241,7 +241,7 @@ class PeerChange:
     create: bool = False
 
     @classmethod
-    def anew(cls, peer: Peer, endpoint: Endpoint, **changes: t.Any) -> PeerChange:
+    def anew(cls, peer: Peer, endpoint: Endpoint | None, **changes: t.Any) -> PeerChange:
         """Make the change that removes *peer* and adds it again with all it has.
 
         Only for a peer without a session: its session would end. It is the only way to an
@@ -249,7 +249,7 @@ class PeerChange:
 
         Args:
             peer: As the device has it.
-            endpoint: Its new endpoint.
+            endpoint: Its new endpoint; None for none at all.
             changes: Other fields that are to differ from what the device has.
         """
         whole: dict[str, t.Any] = {

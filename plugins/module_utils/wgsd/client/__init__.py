@@ -6,7 +6,8 @@
 
 from __future__ import annotations
 
-from .agent import run, run_once
+from .agent import run_once
+from .loop import run
 from .report import report_path
 
 __all__ = ["report_path", "run", "run_once"]

@@ -2,59 +2,58 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The agent: keeps asking, deciding and setting endpoints until it is told to stop."""
+"""The agent: looks at device and directory, decides, and sets endpoints."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
-import time
 import typing as t
 
-from .. import systemd
+from .. import clock
+from ..clock import Moment
 from ..config import ClientSettings
 from ..device import open_device
 from ..device.base import Backend
 from ..directory import Directory, ZoneVersion
 from ..errors import DeviceError, ServerError
 from ..keys import PublicKey
-from ..model import Device, Peer, PeerRecord
+from ..model import Device, Endpoint, Peer, PeerChange, PeerRecord
 from ..plan import (
-    EMPTY_HISTORY,
     Decision,
-    History,
     Policy,
     State,
     decide,
     has_session,
     holders,
     managed,
-    remember,
     wants_record,
 )
-from ..replica import Replica
-from .pace import Pace
-from .report import Report
-from .view import View
-from .waiting import Waiting
 
 log = logging.getLogger("wgsd.client")
 
 #: Seconds after which records are asked for again although the zone's serial did not move.
 RECORD_MAX_AGE = 60.0
-#: Seconds between two looks at the registry's handshake while the registry is out of reach.
-WATCH_INTERVAL = 0.05
 #: Seconds to wait for an answer while there is no tunnel to the registry. The query makes WireGuard
 #: ask for one, and the device shows when it is there.
 NO_TUNNEL_TIMEOUT = 0.1
-#: Seconds to wait for a copy of the zone before asking for each peer.
-SETTLE_PATIENCE = 0.5
+#: Seconds for which another endpoint of our own in the directory is no news after a move.
+MOVE_SETTLES = 1.0
 
 
 class ReadableDirectory(t.Protocol):
     """What the agent needs of a `Directory` or a `View`."""
 
     failures: dict[PublicKey, str]
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether looking up costs neither time nor a query."""
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether there is somebody to ask."""
 
     def lookup(self, keys: t.Iterable[PublicKey]) -> dict[PublicKey, PeerRecord | None]:
         """Look up peers by SRV."""
@@ -63,73 +62,134 @@ class ReadableDirectory(t.Protocol):
         """Return the version of the zone; *timeout* in seconds, if not the usual one."""
 
 
+class Probing(t.Protocol):
+    """What the agent needs of a `Prober`."""
+
+    def probe(self, peers: t.Iterable[Peer]) -> None:
+        """Send a probe to each."""
+
+    def heard(self) -> dict[PublicKey, float]:
+        """Return who has answered since the last call, and the seconds that it took."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Look:
     """What one look at device and directory came to.
 
     Attributes:
         failures: Why the directory's answer about a peer is of no use.
+        trouble: Why the directory could not be asked; None if it could.
     """
 
     decisions: t.Sequence[Decision]
     failures: t.Mapping[PublicKey, str]
+    trouble: ServerError | None = None
+
+    @property
+    def due(self) -> float:
+        """Steady seconds at which time alone may lead to another decision."""
+        return min((decision.due for decision in self.decisions), default=float("inf"))
 
 
 class Agent:
-    """Holds what is known between two looks: records, history, the states last logged."""
+    """Holds what is known between two looks: records, decisions, what the registry sees of us."""
 
     def __init__(
         self,
         settings: ClientSettings,
         directory: ReadableDirectory,
         *,
+        prober: Probing | None = None,
         opener: t.Callable[[str], Backend] = open_device,
-        clock: t.Callable[[], float] = time.time,
+        now: t.Callable[[], Moment] = clock.moment,
     ) -> None:
+        """Prepare, without touching anything.
+
+        Args:
+            prober: Asks peers for a sign of life; None for a single look, which cannot wait for it.
+        """
         self._settings = settings
         self._directory = directory
+        self._prober = prober
         self._opener = opener
-        self._clock = clock
+        self._now = now
         self._addresses = [server.address for server in settings.registries]
         self._backend: Backend | None = None
+        self._device: Device | None = None
         self._registries: dict[PublicKey, Peer] = {}
         self._version: ZoneVersion | None = None
         self._records: dict[PublicKey, PeerRecord | None] = {}
         self._asked: dict[PublicKey, float] = {}
         self._failures: dict[PublicKey, str] = {}
-        self._history: History = EMPTY_HISTORY
-        self._states: dict[PublicKey, State] = {}
+        self._last: dict[PublicKey, Decision] = {}
+        #: Answers to probes that no decision has taken into account.
+        self._heard: dict[PublicKey, float] = {}
+        self._seen_at: Endpoint | None = None
+        self._moved_at = float("-inf")
 
     @property
-    def registry_handshakes(self) -> dict[PublicKey, float]:
-        """The last handshakes with the registry's peer entries, as the last read showed them."""
-        return {key: peer.last_handshake for key, peer in self._registries.items()}
+    def registries(self) -> t.Mapping[PublicKey, Peer]:
+        """The peers that lead to the registries, as the last read showed them."""
+        return self._registries
 
-    def look(self) -> Look:
+    @property
+    def device(self) -> Device | None:
+        """What the last read showed."""
+        return self._device
+
+    def look(self, *, moved: bool = False) -> Look:
         """Look once: read the device, ask the directory, decide, set.
+
+        Args:
+            moved: Whether this host has moved since the last look.
 
         Raises:
             DeviceError: the device is out of reach.
-            ServerError: the directory is out of reach. Nothing was changed.
         """
         try:
-            return self._look(self._opened())
+            return self._look(self._opened(), moved)
         except DeviceError:
+            self._device = None
             self.close()
             raise
 
-    def registry_is_new(self) -> bool:
-        """Whether the registry's peer entries show another handshake than at the last look.
+    def listen(self) -> Look | None:
+        """Take the answers to probes, without reading the device.
 
-        False while the device is out of reach.
+        Returns:
+            None if a look is needed: something is to be changed, or the device was never read.
         """
-        before = self.registry_handshakes
-        try:
-            self._read(self._opened())
-        except DeviceError:
-            self.close()
-            return False
-        return self.registry_handshakes != before
+        device = self._device
+        if device is None or self._prober is None:
+            return None
+        self._heard.update(self._prober.heard())
+        decisions = self._decide(device, moved=False, only=frozenset(self._heard))
+        if any(decision.change or decision.probe for decision in decisions):
+            return None
+        self._heard = {}
+        self._keep(decisions)
+        return Look(list(self._last.values()), dict(self._failures))
+
+    def close(self) -> None:
+        """Close the device."""
+        if self._backend is not None:
+            self._backend.close()
+            self._backend = None
+
+    def leave(self) -> None:
+        """Give peers that are at rest their endpoints, so that WireGuard goes on alone."""
+        changes = [
+            PeerChange(
+                decision.public_key,
+                endpoint=decision.memory.target,
+                persistent_keepalive=decision.memory.chosen or self._settings.keepalive,
+            )
+            for decision in self._last.values()
+            if decision.memory.rest_until is not None
+        ]
+        with contextlib.suppress(DeviceError):
+            if changes:
+                self._opened().apply(changes)
 
     def _opened(self) -> Backend:
         if self._backend is None:
@@ -140,55 +200,121 @@ class Agent:
         """Take a snapshot and find the registry's peers in it, once for all that need them."""
         device = backend.read()
         self._registries = {key: device.peers[key] for key in holders(device, self._addresses)}
+        self._device = device
         return device
 
-    def close(self) -> None:
-        """Close the device."""
-        if self._backend is not None:
-            self._backend.close()
-            self._backend = None
-
-    def _look(self, backend: Backend) -> Look:
+    def _look(self, backend: Backend, moved: bool) -> Look:
         device = self._read(backend)
-        asked = self._refresh(device)
-        now, decisions = self._decide(device)
-        if asked and any(decision.change for decision in decisions):
+        trouble: ServerError | None = None
+        waited = False
+        try:
+            waited = self._refresh(device)
+        except ServerError as exc:
+            if self._prober is None:
+                raise
+            # What was known before is still the best there is.
+            trouble, waited = exc, True
+        if self._prober:
+            self._heard.update(self._prober.heard())
+        moved = self._has_moved(device, moved)
+        decisions = self._decide(device, moved)
+        if waited and any(decision.change for decision in decisions):
             # The directory took its time, and a tunnel that came up meanwhile must not be started
             # over: what the device says now decides.
             device = self._read(backend)
-            now, decisions = self._decide(device)
+            decisions = self._decide(device, moved)
         changes = [decision.change for decision in decisions if decision.change]
         if changes:
             backend.apply(changes)
-        self._log(decisions)
-        self._history = remember(device, decisions, self._history, now)
-        return Look(decisions, dict(self._failures))
+        self._heard = {}
+        self._last = {d.public_key: d for d in self._last.values() if d.public_key in device.peers}
+        self._keep(decisions)
+        if self._prober:
+            probed = [decision.peer for decision in decisions if decision.probe]
+            if moved:
+                # The registry first: it tells the others.
+                probed[:0] = self._registries.values()
+            self._prober.probe(probed)
+        return Look(decisions, dict(self._failures), trouble)
 
-    def _decide(self, device: Device) -> tuple[float, list[Decision]]:
-        now = self._clock()
-        return now, decide(device, self._records, self._history, now, self._policy())
+    def _decide(
+        self, device: Device, moved: bool, only: frozenset[PublicKey] | None = None
+    ) -> list[Decision]:
+        policy = dataclasses.replace(self._policy(), only=only)
+        return decide(
+            device,
+            self._records,
+            self._last,
+            self._now(),
+            policy,
+            heard=self._heard,
+            stirred=moved,
+        )
 
     def _policy(self) -> Policy:
-        return Policy(keepalive=self._settings.keepalive, protected=frozenset(self._registries))
+        return Policy(
+            keepalive=self._settings.keepalive,
+            protected=frozenset(self._registries),
+            continuous=self._prober is not None,
+        )
+
+    def _keep(self, decisions: t.Sequence[Decision]) -> None:
+        """Remember decisions that were carried out, and log what is new about them."""
+        for decision in decisions:
+            before = self._last.get(decision.public_key)
+            if before is not decision:
+                self._log(decision, before.state if before else None)
+                self._last[decision.public_key] = decision
+
+    def _log(self, decision: Decision, before: State | None) -> None:
+        if decision.change or before is not decision.state:
+            was = f"{before.value} -> " if before and before is not decision.state else ""
+            title = self._title(decision.public_key)
+            log.info("peer %s: %s%s: %s", title, was, decision.state.value, decision.reason)
+
+    def _has_moved(self, device: Device, told: bool) -> bool:
+        """Whether this host has moved: by its own account, or by what the registry sees."""
+        now = self._now().steady
+        own = self._records.get(device.public_key) if device.public_key else None
+        before, self._seen_at = self._seen_at, own.endpoint if own else self._seen_at
+        seen = before is not None and before != self._seen_at
+        if told:
+            log.info("this host has moved")
+        elif seen and now - self._moved_at >= MOVE_SETTLES:
+            log.info("the registry sees this host at %s, no longer at %s", self._seen_at, before)
+        else:
+            return False
+        self._moved_at = now
+        return True
 
     def _refresh(self, device: Device) -> bool:
-        """Ask for what could change a decision; return whether anything was asked."""
-        now = self._clock()
-        policy = self._policy()
+        """Ask for what could change a decision; return whether that took time."""
+        moment, policy = self._now(), self._policy()
+        if self._directory.is_copy:
+            keys = [peer.public_key for peer in managed(device, policy)]
+            if device.public_key:
+                keys.append(device.public_key)
+            version = self._directory.serial()
+            if version != self._version or not self._records.keys() >= set(keys):
+                self._records = {key: self._records.get(key) for key in keys}
+                self._take(keys, self._directory.lookup(keys), moment.steady)
+            self._version = version
+            return False
         wanted = [
             peer.public_key
             for peer in managed(device, policy)
-            if wants_record(peer, self._history, now, policy)
+            if wants_record(peer, self._last.get(peer.public_key), moment, policy)
         ]
-        if not wanted:
+        if not wanted or not self._directory.is_settled:
             return False
-        tunnels = [has_session(peer, now) for peer in self._registries.values()]
+        tunnels = [has_session(peer, moment.wall) for peer in self._registries.values()]
         no_tunnel = bool(tunnels) and not any(tunnels)
         version = self._directory.serial(NO_TUNNEL_TIMEOUT if no_tunnel else None)
         if version is None or version != self._version:
             self._asked.clear()
         self._version = version
-        keys = [key for key in wanted if not 0 <= now - self._asked.get(key, 0.0) < RECORD_MAX_AGE]
+        now = moment.steady
+        keys = [key for key in wanted if now - self._asked.get(key, -now) >= RECORD_MAX_AGE]
         if keys:
             self._take(keys, self._directory.lookup(keys), now)
         return True
@@ -211,86 +337,10 @@ class Agent:
                     log.warning("peer %s: %s", self._title(key), failure)
                 self._failures[key] = failure
 
-    def _log(self, decisions: t.Sequence[Decision]) -> None:
-        for decision in decisions:
-            before = self._states.get(decision.public_key)
-            if decision.change or before is not decision.state:
-                was = f"{before.value} -> " if before and before is not decision.state else ""
-                state = f"{was}{decision.state.value}"
-                title = self._title(decision.public_key)
-                log.info("peer %s: %s: %s", title, state, decision.reason)
-            self._states[decision.public_key] = decision.state
-
     def _title(self, key: PublicKey) -> str:
         """Return how messages call a peer: by its name too, if the directory has told it."""
         record = self._records.get(key)
         return f"{record.name} ({key})" if record and record.name else str(key)
-
-
-def run(settings: ClientSettings) -> int:
-    """Run until SIGTERM or SIGINT. Faults are logged and outlived; returns 0."""
-    waiting = Waiting()
-    zone, registries, key = settings.zone, settings.registries, settings.key
-    servers = ", ".join(str(server) for server in registries)
-    log.info("interface %s, zone %s, registries %s", settings.interface, zone, servers)
-    replica = Replica(zone, registries, key, selector=waiting.selector)
-    # No retries: the next look is one, and it comes the sooner.
-    view = View(Directory(zone, registries, retries=0, key=key), replica)
-    agent = Agent(settings, view)
-    systemd.notify("READY=1", "STATUS=starting")
-    try:
-        waiting.settle(replica, SETTLE_PATIENCE)
-        _keep_looking(agent, view, replica, waiting, Report(settings))
-    finally:
-        agent.close()
-        replica.close()
-        waiting.close()
-    return 0
-
-
-def _keep_looking(
-    agent: Agent, view: View, replica: Replica, waiting: Waiting, report: Report
-) -> None:
-    pace = Pace()
-    trouble = ""
-    while not waiting.stopped:
-        met = agent.registry_handshakes
-        try:
-            look = agent.look()
-        except (DeviceError, ServerError) as exc:
-            if str(exc) != trouble:
-                log.error("%s", exc)
-                systemd.notify(f"STATUS={exc}")
-            trouble = str(exc)
-            _wait_for_registry(agent, replica, waiting, pace.after_fault())
-            continue
-        if trouble:
-            log.info("device and directory are in reach again")
-            trouble = ""
-        if agent.registry_handshakes != met:
-            replica.hurry()
-        version = replica.version
-        report.publish(look.decisions, version.server if version else None)
-        states = [decision.state for decision in look.decisions]
-        changed = any(decision.change for decision in look.decisions)
-        pause = pace.after_look(states, changed, time.monotonic(), view.cost)
-        waiting.wait(replica, pause, at_least=pace.shortest)
-    systemd.notify("STOPPING=1")
-
-
-def _wait_for_registry(agent: Agent, replica: Replica, waiting: Waiting, pause: float) -> None:
-    """Wait for *pause* seconds, a new handshake with the registry, or a copy of the zone."""
-    until = time.monotonic() + pause
-    version = replica.version
-    while not waiting.stopped and replica.version == version:
-        if agent.registry_is_new():
-            replica.hurry()
-            waiting.settle(replica, SETTLE_PATIENCE)
-            return
-        left = until - time.monotonic()
-        if left <= 0:
-            return
-        waiting.wait(replica, min(WATCH_INTERVAL, left))
 
 
 def run_once(settings: ClientSettings) -> Look:

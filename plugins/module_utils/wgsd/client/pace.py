@@ -13,7 +13,7 @@ import typing as t
 from ..plan import State
 
 #: Seconds between two looks while something has just changed: a fraction of what a handshake
-#: through two NATs takes, so that both ends act within one such interval of each other.
+#: through two NATs takes.
 BUSY_INTERVAL = 0.04
 #: Queries a second that the clients of a mesh may make in all while something has just changed.
 #: Each counts its own peers for the others and looks the more rarely the more there are.
@@ -29,10 +29,12 @@ WAITING_LOAD = 200
 #: The same for a server without serials, where a look costs a query for every missing peer and
 #: each of those may cost the server a dump of its device.
 NO_SERIAL_WAITING_INTERVAL = 2.0
-#: Seconds between two looks while every peer is connected.
+#: Seconds between two looks while a handshake is to come, where servers tell us of changes.
+PUNCHING_INTERVAL = 1.0
+#: Seconds between two looks while there is nothing to wait for.
 QUIET_INTERVAL = 5.0
-#: Longest pause, in seconds, while the device or the servers are out of reach.
-FAULT_INTERVAL = 5.0
+#: Longest pause, in seconds, while the device is out of reach.
+FAULT_INTERVAL = 2.0
 #: Peers that all looks of a second may read from the device, which takes up to 20 us each.
 READ_LOAD = 10_000
 #: Pauses grow by this factor, so that they follow what happened and not a schedule.
@@ -49,9 +51,8 @@ class Cost(enum.Enum):
     QUERY_PER_PEER = enum.auto()  #: a query for each peer without a session
 
 
-#: Queries a second that the clients of a mesh may make in all, just after a change and later. Where
-#: it is none the device's own work counts.
-LOADS = {Cost.NOTHING: (READ_LOAD, READ_LOAD), Cost.QUERY: (BUSY_LOAD, WAITING_LOAD)}
+#: States in which something is to come.
+UNSETTLED = frozenset((State.KNOWN, State.PUNCHING, State.STALE))
 
 
 class Pace:
@@ -67,6 +68,7 @@ class Pace:
         self._busy_until = 0.0
         self._pause = BUSY_INTERVAL
         self._states: list[State] | None = None
+        self._next = 0.0
 
     def after_look(self, states: list[State], changed: bool, now: float, cost: Cost) -> float:
         """Return the pause in seconds after a look that went well.
@@ -82,19 +84,33 @@ class Pace:
             self._busy_until = now + BUSY_FOR
             self._pause = BUSY_INTERVAL
         self._states = states
+        pause = self._after_look(states, now, cost)
+        self._next = now + pause
+        return pause
+
+    def left(self, now: float) -> float:
+        """Return the seconds that are left of the last pause."""
+        return max(0.0, self._next - now)
+
+    def _after_look(self, states: list[State], now: float, cost: Cost) -> float:
         if all(state is State.DIRECT for state in states):
             return self._grow(QUIET_INTERVAL)
+        if cost is Cost.NOTHING:
+            waits = any(state in UNSETTLED for state in states)
+            longest = PUNCHING_INTERVAL if waits else QUIET_INTERVAL
+            return max(self.shortest, self._grow(longest))
         if cost is Cost.QUERY_PER_PEER:
             return self._grow(NO_SERIAL_WAITING_INTERVAL)
-        busy_load, waiting_load = LOADS[cost]
         if now < self._busy_until:
-            return max(BUSY_INTERVAL, len(states) / busy_load)
-        return self._grow(max(WAITING_INTERVAL, len(states) / waiting_load))
+            return max(BUSY_INTERVAL, len(states) / BUSY_LOAD)
+        return self._grow(max(WAITING_INTERVAL, len(states) / WAITING_LOAD))
 
-    def after_fault(self) -> float:
+    def after_fault(self, now: float) -> float:
         """Return the pause in seconds after a look that failed."""
         self._states = None
-        return self._grow(FAULT_INTERVAL)
+        pause = self._grow(FAULT_INTERVAL)
+        self._next = now + pause
+        return pause
 
     def _grow(self, longest: float) -> float:
         self._pause = min(self._pause * GROWTH, longest)

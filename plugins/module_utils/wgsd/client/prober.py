@@ -32,7 +32,7 @@ LATE = 5.0
 BATCH = 256
 #: How often a datagram is offered to the kernel: in place of sending it may report the errors that
 #: earlier ones have met.
-_OFFERS = 3
+_OFFERS = 10
 #: Bytes, for some thousand answers at once. As much as the kernel grants.
 _RECEIVE_BUFFER = 1 << 21
 
@@ -121,6 +121,11 @@ class Prober:
         for family, queue in self._queues.items():
             if queue:
                 self._send(family)
+
+    @property
+    def has_heard(self) -> bool:
+        """Whether `heard` has something to tell."""
+        return bool(self._heard)
 
     def heard(self) -> dict[PublicKey, float]:
         """Return who has answered since the last call, with the seconds from probe to answer.

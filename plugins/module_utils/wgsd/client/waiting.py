@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the agent waits for: time, a change of the zone, and the signal to stop."""
+"""What the agent waits for: time, its parts' sockets, and the signal to stop."""
 
 from __future__ import annotations
 
@@ -11,17 +11,28 @@ import signal
 import socket
 import time
 import types
-
-from ..replica import Replica
+import typing as t
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
+class Part(t.Protocol):
+    """A part of the agent that works while it waits."""
+
+    @property
+    def due(self) -> float | None:
+        """Monotonic seconds at which `tick` is to be called; None if nothing is to be done."""
+
+    def tick(self) -> None:
+        """Do what is due."""
+
+
 class Waiting:
-    """Waits, and lets the replica work meanwhile.
+    """Waits, and lets the parts work meanwhile.
 
     Attributes:
-        selector: For the replica's sockets.
+        selector: For the parts' sockets. The data of each is a function without arguments, to be
+            called when the socket is ready.
         stopped: Whether a signal has told us to stop.
     """
 
@@ -47,35 +58,30 @@ class Waiting:
         self._woken.close()
         self._wakes.close()
 
-    def wait(self, replica: Replica, seconds: float, at_least: float = 0.0) -> None:
-        """Wait until *seconds* are over or the replica has another version.
+    def wait(
+        self,
+        parts: t.Sequence[Part],
+        seconds: float,
+        is_news: t.Callable[[], bool],
+        at_least: float = 0.0,
+    ) -> None:
+        """Wait until *seconds* are over or *is_news* says that something has happened.
 
         Args:
-            at_least: Seconds for which a change does not end the waiting.
+            at_least: Seconds for which what happens does not end the waiting.
         """
-        before = replica.version
         begun = time.monotonic()
         while not self.stopped:
             passed = time.monotonic() - begun
-            changed = replica.version != before
-            left = (min(at_least, seconds) if changed else seconds) - passed
+            left = (min(at_least, seconds) if is_news() else seconds) - passed
             if left <= 0:
                 return
-            self._work(replica, left)
-
-    def settle(self, replica: Replica, seconds: float) -> None:
-        """Wait until it is known whether a server can be followed, but no longer than *seconds*."""
-        until = time.monotonic() + seconds
-        while not (self.stopped or replica.settled):
-            left = until - time.monotonic()
-            if left <= 0:
-                return
-            self._work(replica, left)
-
-    def _work(self, replica: Replica, seconds: float) -> None:
-        replica.tick()
-        for key, _events in self.selector.select(min(seconds, replica.seconds_left())):
-            key.data()
+            for part in parts:
+                part.tick()
+                if part.due is not None:
+                    left = min(left, part.due - time.monotonic())
+            for key, _events in self.selector.select(max(0.0, left)):
+                key.data()
 
     def _on_signal(self, _number: int, _frame: types.FrameType | None) -> None:
         self.stopped = True

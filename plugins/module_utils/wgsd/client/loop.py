@@ -1,0 +1,149 @@
+# Copyright: (c) 2026, wgsd.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The client's loop: looks whenever something happens, and now and then, until it is stopped."""
+
+from __future__ import annotations
+
+import logging
+import time
+import typing as t
+
+from .. import clock, systemd
+from ..config import ClientSettings
+from ..directory import Directory
+from ..errors import DeviceError, WgsdError
+from ..replica import Replica
+from .agent import Agent, Look
+from .pace import Pace
+from .path import PathWatcher
+from .prober import Prober
+from .report import Report
+from .view import View
+from .waiting import Waiting
+
+log = logging.getLogger("wgsd.client")
+
+
+def run(settings: ClientSettings) -> int:
+    """Run until SIGTERM or SIGINT. Faults are logged and outlived; returns 0."""
+    servers = ", ".join(str(server) for server in settings.registries)
+    log.info("interface %s, zone %s, registries %s", settings.interface, settings.zone, servers)
+    loop = Loop(settings)
+    systemd.notify("READY=1", "STATUS=starting")
+    try:
+        loop.run()
+    finally:
+        loop.close()
+    return 0
+
+
+class Loop:
+    """Puts the parts together, and waits for what they have to tell."""
+
+    def __init__(self, settings: ClientSettings) -> None:
+        self._waiting = Waiting()
+        selector = self._waiting.selector
+        zone, registries, key = settings.zone, settings.registries, settings.key
+        self._replica = Replica(zone, registries, key, selector=selector)
+        self._prober = Prober(settings.interface, selector, time.monotonic)
+        self._paths = PathWatcher(selector, clock=time.monotonic)
+        self._parts = (self._replica, self._paths)
+        # No retries: the next look is one, and it comes the sooner.
+        directory = Directory(zone, registries, timeout=0.5, retries=0, key=key)
+        self._view = View(directory, self._replica)
+        self._agent = Agent(settings, self._view, prober=self._prober)
+        self._report = Report(settings)
+        self._pace = Pace()
+        self._trouble = ""
+        self._look: Look | None = None
+        self._looked_at = self._replica.version
+        self._moved = False
+
+    def run(self) -> None:
+        """Run until a signal says stop."""
+        while not self._waiting.stopped:
+            self._wait(self._turn())
+        systemd.notify("STOPPING=1")
+        self._agent.leave()
+
+    def close(self) -> None:
+        """Close everything."""
+        self._agent.close()
+        self._paths.close()
+        self._prober.close()
+        self._replica.close()
+        self._waiting.close()
+
+    def _turn(self) -> float:
+        """Look at what there is to look at; return the longest pause until the next turn."""
+        if self._look is not None and self._prober.has_heard and not self._is_due():
+            look = self._agent.listen()
+            if look is not None:
+                self._publish(look)
+                return self._pace.left(time.monotonic())
+        handshakes = self._handshakes()
+        version = self._replica.version
+        moved, self._moved = self._moved or self._paths.moved(), False
+        try:
+            look = self._agent.look(moved=moved)
+        except DeviceError as exc:
+            self._look = None
+            self._tell(exc)
+            return self._pace.after_fault(time.monotonic())
+        self._looked_at = version
+        self._tell(look.trouble)
+        device = self._agent.device
+        if device is not None:
+            endpoints = [peer.endpoint for peer in self._agent.registries.values()]
+            self._paths.watch([e.address for e in endpoints if e is not None], device.fwmark)
+        if moved:
+            self._replica.poll()
+        if self._handshakes() != handshakes:
+            self._view.hurry()
+        self._publish(look)
+        return self._pace.after_look(
+            [decision.state for decision in look.decisions],
+            any(decision.change for decision in look.decisions),
+            time.monotonic(),
+            self._view.cost,
+        )
+
+    def _wait(self, seconds: float) -> None:
+        """Wait for *seconds*, for a decision to be due, or for news."""
+        if self._look is not None:
+            seconds = min(seconds, max(0.0, self._look.due - clock.steady()))
+        self._waiting.wait(self._parts, seconds, self._is_news, at_least=self._pace.shortest)
+
+    def _is_news(self) -> bool:
+        self._moved = self._moved or self._paths.moved()
+        return self._moved or self._prober.has_heard or self._replica.version != self._looked_at
+
+    def _is_due(self) -> bool:
+        """Whether more than an answer to a probe calls for a turn."""
+        return (
+            self._look is None
+            or self._moved
+            or self._replica.version != self._looked_at
+            or self._look.due <= clock.steady()
+            or self._pace.left(time.monotonic()) <= 0
+        )
+
+    def _handshakes(self) -> dict[t.Any, float]:
+        return {key: peer.last_handshake for key, peer in self._agent.registries.items()}
+
+    def _publish(self, look: Look) -> None:
+        self._look = look
+        version = self._replica.version
+        self._report.publish(look.decisions, version.server if version else None)
+
+    def _tell(self, trouble: WgsdError | None) -> None:
+        """Log trouble once, and that it is over."""
+        text = str(trouble) if trouble else ""
+        if text and text != self._trouble:
+            log.error("%s", text)
+            systemd.notify(f"STATUS={text}")
+        elif self._trouble and not text:
+            log.info("device and directory are in reach again")
+        self._trouble = text

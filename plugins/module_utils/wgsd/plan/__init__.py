@@ -1,0 +1,36 @@
+# Copyright: (c) 2026, wgsd.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Decides what to do about each peer's endpoint, and why. Pure.
+
+The rules, in words:
+
+* A tunnel that lives is left alone: its device follows the peer by itself and knows better than
+  the directory. A peer that has moved away is asked before it is followed (`live`).
+* A peer without a session is connected by removing and adding it in one operation (`connect`), at
+  moments that both ends arrive at (`rendezvous`).
+* The same state gives no action, so running twice is the same as running once.
+"""
+
+from __future__ import annotations
+
+from .decide import NONE_YET, Decisions, decide, wants_record
+from .observe import has_session, in_session
+from .peers import holders, managed
+from .states import Decision, Memory, Policy, State
+
+__all__ = [
+    "NONE_YET",
+    "Decision",
+    "Decisions",
+    "Memory",
+    "Policy",
+    "State",
+    "decide",
+    "has_session",
+    "holders",
+    "in_session",
+    "managed",
+    "wants_record",
+]

@@ -1,0 +1,102 @@
+# Copyright: (c) 2026, wgsd.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""When a peer with a session is asked for a sign of life, and when its silence says enough.
+
+A peer that answers probes does so within a round trip. Of any other WireGuard says when it must
+send something: 10 s after a packet of ours at the latest, a keepalive if it has nothing else
+(Keepalive-Timeout, protocol section 6.5).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from ..model import Peer
+from .states import Asking, Memory
+
+#: Probes that have to stay without an answer.
+PROBES = 3
+#: Seconds between two probes at the least, and as a part of the round trip.
+GAP_MIN = 0.05
+GAP_PER_RTT = 0.85
+#: The same for a peer that is not known to answer.
+UNSURE_GAP = 0.2
+#: Seconds within which such a peer sends something: WireGuard's Keepalive-Timeout, and some more.
+UNSURE_PATIENCE = 12.0
+#: Seconds between probes, and for all of them, where only whether it answers is to be found out.
+LEARNING_GAP = 5.0
+LEARNING_PATIENCE = 15.0
+#: Longest pause in seconds between probes; the pauses double.
+LONGEST_GAP = 5.0
+
+
+def ask(memory: Memory, why: str, now: float, *, dead: bool = False) -> Memory:
+    """Begin to ask: the first probe is due now."""
+    if memory.answers:
+        gap = max(GAP_MIN, GAP_PER_RTT * memory.rtt)
+        asking = Asking(now, why, gap, PROBES * gap, dead=dead)
+    else:
+        asking = Asking(now, why, UNSURE_GAP, UNSURE_PATIENCE, dead=dead)
+    return dataclasses.replace(memory, asking=asking)
+
+
+def learn(memory: Memory, now: float) -> Memory:
+    """Begin to find out whether a peer answers probes."""
+    asking = Asking(now, "whether it answers probes", LEARNING_GAP, LEARNING_PATIENCE)
+    return dataclasses.replace(memory, asking=asking)
+
+
+def next_probe(asking: Asking) -> float:
+    """Return when the next probe is due, in steady seconds."""
+    if not asking.sent:
+        return asking.since
+    doubled = asking.gap * 2.0 ** min(max(0, asking.sent - PROBES), 10)
+    return asking.last + min(doubled, max(LONGEST_GAP, asking.gap))
+
+
+def sent(memory: Memory, peer: Peer, now: float) -> Memory:
+    """Note that a probe is sent now."""
+    if memory.asking is None:
+        return memory
+    asking = dataclasses.replace(
+        memory.asking, sent=memory.asking.sent + 1, last=now, mark=peer.rx_bytes
+    )
+    return dataclasses.replace(memory, asking=asking)
+
+
+def unanswered(asking: Asking, peer: Peer, now: float) -> bool:
+    """Whether the silence says enough: nothing has come in, neither answers nor anything else."""
+    return (
+        asking.sent >= PROBES
+        and now - asking.since >= asking.patience
+        and now - asking.last >= min(asking.gap, GAP_MIN)
+        and peer.rx_bytes == asking.mark
+    )
+
+
+def next_due(asking: Asking, now: float) -> float:
+    """Return when time alone may change what is known, in steady seconds."""
+    probe = next_probe(asking)
+    over = asking.since + asking.patience
+    return min(probe, over) if not asking.dead and over > now else probe
+
+
+def conclude(memory: Memory, peer: Peer, now: float, *, heard: bool) -> tuple[Memory, bool]:
+    """End the asking if something came; return also whether something did.
+
+    Of a peer that has answered before, packets other than answers count only after the last
+    probe that decides: they may have been under way when it left.
+    """
+    asking = memory.asking
+    if asking is None or not asking.sent:
+        return memory, heard
+    if heard:
+        return dataclasses.replace(memory, asking=None), True
+    came = peer.rx_bytes != asking.mark
+    early = asking.sent < PROBES if memory.answers else now - asking.last < GAP_MIN
+    if not came or (early and not asking.dead):
+        return memory, False
+    # It lives, and does not answer.
+    return dataclasses.replace(memory, asking=None, answers=False), True

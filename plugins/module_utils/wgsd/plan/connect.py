@@ -1,0 +1,193 @@
+# Copyright: (c) 2026, wgsd.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Decides about a peer without a session: tries to connect, and when to try again.
+
+A peer is connected by removing and adding it in one operation. WireGuard sends at most one
+initiation per peer in 5 s, and a peer that has been trying without an endpoint has spent it; a new
+entry has not. There is no session that could be lost.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+from ..keys import PublicKey
+from ..model import Endpoint, PeerChange
+from .live import Situation
+from .rendezvous import REST_MIN, next_meeting
+from .states import Decision, Memory, State
+
+#: Seconds between the first two tries; each further pause is twice as long. In between WireGuard
+#: itself tries every 5 s.
+FIRST_PAUSE = 1.0
+TRIES = 4
+#: Seconds after which a peer that was tried without a handshake is called unreachable.
+UNREACHABLE_AFTER = 20.0
+#: Seconds for which a packet that came from the peer lets us wait: a handshake may be under way.
+UNDER_WAY = 1.0
+
+
+def decide_connect(
+    memory: Memory, situation: Situation, own: PublicKey | None, wall: float
+) -> Decision:
+    """Decide about a peer without a session.
+
+    Args:
+        memory: What was observed of it at this look.
+        own: This host's key.
+        wall: Seconds since the epoch.
+    """
+    peer, now, target = situation.peer, situation.now, situation.target
+    before = memory.target
+    memory = dataclasses.replace(memory, asking=None, refuted=None, target=target)
+    if target is None:
+        memory = forget_tries(memory)
+        reason = "the directory has no endpoint for it"
+        if memory.raised and peer.persistent_keepalive:
+            # Nobody knows where it is: no need to knock where it was.
+            memory = dataclasses.replace(memory, raised=False)
+            change = PeerChange(peer.public_key, persistent_keepalive=0)
+            return _decision(situation, memory, State.UNKNOWN, reason, change, None, math.inf)
+        return _leave(situation, memory, State.UNKNOWN, reason, math.inf)
+    if memory.rest_until is not None and target == before:
+        if now < memory.rest_until:
+            reason = f"silent for {memory.rest_until - now:.0f} s more, so that routers forget"
+            return _leave(situation, memory, State.UNREACHABLE, reason, memory.rest_until)
+        memory = dataclasses.replace(memory, tries=0, rest_until=None)
+        return _try(situation, memory, target, State.UNREACHABLE, "both ends try again now")
+    if peer.endpoint != target or not _has_keepalive(situation):
+        # A directory that cannot make up its mind must not make us start over and over.
+        if memory.tries and 0 <= now - memory.last_try < FIRST_PAUSE:
+            reason = f"just tried {peer.endpoint}; {target} comes next"
+            return _leave(situation, memory, State.PUNCHING, reason, memory.last_try + FIRST_PAUSE)
+        was = f"instead of {peer.endpoint}" if peer.endpoint else "where it had none"
+        memory = dataclasses.replace(forget_tries(memory), first_try=now)
+        return _try(situation, memory, target, State.KNOWN, f"no session; set {target} {was}")
+    if memory.first_try is None:
+        memory = dataclasses.replace(memory, first_try=now, last_try=now)
+        reason = "the endpoint is set, no handshake yet"
+        return _leave(situation, memory, State.PUNCHING, reason, now + FIRST_PAUSE)
+    return _go_on(situation, memory, target, own, wall)
+
+
+def forget_tries(memory: Memory) -> Memory:
+    """Return *memory* for when nothing is being tried, or something else is."""
+    return dataclasses.replace(memory, first_try=None, tries=0, rest_until=None, hold_until=0.0)
+
+
+def _go_on(
+    situation: Situation, memory: Memory, target: Endpoint, own: PublicKey | None, wall: float
+) -> Decision:
+    """Decide about a peer whose endpoint is set already."""
+    now = situation.now
+    waited = now - _began(memory, now)
+    lost = waited >= UNREACHABLE_AFTER
+    if lost and own is not None and now >= memory.hold_until:
+        return _rest(situation, memory, own, wall)
+    state = State.UNREACHABLE if lost else State.PUNCHING
+    reason = f"no handshake with {target} since {waited:.0f} s"
+    if now >= _next_try(memory):
+        return _try(situation, memory, target, state, f"{reason}; try again")
+    return _leave(situation, memory, state, reason, _due(memory, now))
+
+
+def _began(memory: Memory, now: float) -> float:
+    return now if memory.first_try is None else memory.first_try
+
+
+def _next_try(memory: Memory) -> float:
+    """Return when to start over, in steady seconds."""
+    if memory.tries >= TRIES:
+        return math.inf
+    again = memory.last_try + FIRST_PAUSE * 2.0 ** (max(memory.tries, 1) - 1)
+    if memory.alive_at > memory.last_try:
+        again = max(again, memory.alive_at + UNDER_WAY)
+    return again
+
+
+def _due(memory: Memory, now: float) -> float:
+    """Return when time alone leads to something."""
+    lost_at = _began(memory, now) + UNREACHABLE_AFTER
+    return min(_next_try(memory), lost_at if now < lost_at else memory.hold_until)
+
+
+def _rest(situation: Situation, memory: Memory, own: PublicKey, wall: float) -> Decision:
+    """Fall silent until both ends begin anew."""
+    peer, now = situation.peer, situation.now
+    meeting = next_meeting(own, peer.public_key, wall, REST_MIN)
+    until = now + meeting.begin
+    memory = dataclasses.replace(
+        memory,
+        rest_until=until,
+        hold_until=now + meeting.rest,
+        chosen=0 if memory.raised else peer.persistent_keepalive,
+        rx_bytes=0,
+        handshake=0.0,
+    )
+    change = PeerChange.anew(peer, None, persistent_keepalive=0)
+    reason = (
+        f"no handshake with {situation.target}: is it on, and can the NATs in between be punched?"
+        f" Silent for {meeting.begin:.0f} s, so that routers forget"
+    )
+    return _decision(situation, memory, State.UNREACHABLE, reason, change, None, until)
+
+
+def _has_keepalive(situation: Situation) -> bool:
+    """Whether the peer has a keepalive if it is to have one."""
+    return bool(situation.peer.persistent_keepalive or not situation.policy.keepalive)
+
+
+def _try(
+    situation: Situation, memory: Memory, target: Endpoint, state: State, reason: str
+) -> Decision:
+    """Start over with *target*."""
+    peer, now = situation.peer, situation.now
+    chosen = peer.persistent_keepalive or memory.chosen
+    keepalive = chosen or situation.policy.keepalive
+    memory = dataclasses.replace(
+        memory,
+        # The device counts a new entry from zero.
+        rx_bytes=0,
+        handshake=0.0,
+        last_try=now,
+        tries=memory.tries + 1,
+        raised=memory.raised or not chosen,
+        chosen=0,
+    )
+    change = PeerChange.anew(peer, target, persistent_keepalive=keepalive)
+    # Without a keepalive WireGuard waits for something to send.
+    due, probe = _due(memory, now), not keepalive
+    return _decision(situation, memory, state, reason, change, target, due, probe=probe)
+
+
+def _leave(situation: Situation, memory: Memory, state: State, reason: str, due: float) -> Decision:
+    return _decision(situation, memory, state, reason, None, situation.peer.endpoint, due)
+
+
+def _decision(
+    situation: Situation,
+    memory: Memory,
+    state: State,
+    reason: str,
+    change: PeerChange | None,
+    after: Endpoint | None,
+    due: float,
+    *,
+    probe: bool = False,
+) -> Decision:
+    return Decision(
+        public_key=situation.peer.public_key,
+        state=state,
+        change=change,
+        probe=probe,
+        reason=reason,
+        before=situation.peer.endpoint,
+        after=after,
+        due=due,
+        memory=memory,
+        peer=situation.peer,
+        record=situation.record,
+    )

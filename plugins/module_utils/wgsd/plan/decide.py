@@ -1,0 +1,135 @@
+# Copyright: (c) 2026, wgsd.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Decides about every peer at one moment. Pure: no I/O, no clock of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ..clock import Moment
+from ..keys import PublicKey
+from ..model import Device, Peer, PeerRecord
+from . import asking as probing
+from .connect import decide_connect
+from .live import Situation, decide_live
+from .observe import has_session, in_session, observe
+from .peers import managed
+from .states import Decision, Memory, Policy, State
+
+Decisions = t.Mapping[PublicKey, Decision]
+NONE_YET: Decisions = {}
+NOTHING_HEARD: t.Mapping[PublicKey, float] = {}
+#: Seconds for which a peer is asked whose handshake is old by the wall clock alone.
+DOUBT = 1.0
+
+
+def decide(
+    device: Device,
+    records: t.Mapping[PublicKey, PeerRecord | None],
+    last: Decisions,
+    moment: Moment,
+    policy: Policy,
+    *,
+    heard: t.Mapping[PublicKey, float] = NOTHING_HEARD,
+    stirred: bool = False,
+) -> list[Decision]:
+    """Decide about every managed peer of *device*.
+
+    The same state gives no change: whoever carries a decision out and looks again leaves the peer
+    alone.
+
+    Args:
+        device: A snapshot taken just before.
+        records: What the directory says; None or missing for peers that it does not have.
+        last: The decisions before, carried out; `NONE_YET` for a single run.
+        moment: The present.
+        policy: What the operator wants.
+        heard: Who has answered a probe since then, and the seconds that it took.
+        stirred: Whether this host has moved since then, so that routers know nothing of it.
+    """
+    return [
+        _decide(device, peer, records.get(key), last.get(key), moment, policy, heard, stirred)
+        for key, peer in ((peer.public_key, peer) for peer in managed(device, policy))
+    ]
+
+
+def wants_record(peer: Peer, past: Decision | None, moment: Moment, policy: Policy) -> bool:
+    """Whether a decision about *peer* could depend on what the directory says."""
+    if past is None:
+        return policy.force or not has_session(peer, moment.wall)
+    memory = observe(peer, past.memory, moment, None, policy)
+    return policy.force or memory.asking is not None or not in_session(memory, moment.steady)
+
+
+def _decide(
+    device: Device,
+    peer: Peer,
+    record: PeerRecord | None,
+    past: Decision | None,
+    moment: Moment,
+    policy: Policy,
+    heard: t.Mapping[PublicKey, float],
+    stirred: bool,
+) -> Decision:
+    answer = heard.get(peer.public_key)
+    if past is not None and answer is None and not stirred and _stands(past, peer, record, moment):
+        return past
+    before = past.memory if past else None
+    memory = observe(peer, before, moment, answer, policy)
+    situation = Situation(
+        peer=peer,
+        record=record,
+        before=before,
+        heard=answer is not None,
+        stirred=stirred,
+        now=moment.steady,
+        policy=policy,
+    )
+    if memory.doubtful:
+        asking = memory.asking or probing.ask(memory, "", moment.steady).asking
+        if answer is not None:
+            memory = dataclasses.replace(memory, doubtful=False, handshake_at=moment.steady)
+        elif asking is not None and moment.steady - asking.since < DOUBT:
+            memory = dataclasses.replace(memory, asking=asking)
+            return _ask_first(memory, situation)
+        memory = dataclasses.replace(memory, doubtful=False, asking=None)
+    if in_session(memory, moment.steady):
+        return decide_live(memory, situation)
+    own = device.public_key if policy.continuous else None
+    return decide_connect(memory, situation, own, moment.wall)
+
+
+def _stands(past: Decision, peer: Peer, record: PeerRecord | None, moment: Moment) -> bool:
+    """Whether nothing has happened that could lead to another decision."""
+    return (
+        past.peer is peer
+        and past.record is record
+        and past.change is None
+        and not past.probe
+        and moment.steady < past.due
+    )
+
+
+def _ask_first(memory: Memory, situation: Situation) -> Decision:
+    """Leave a peer alone until it is clear that it has no session."""
+    peer, now, asking = situation.peer, situation.now, memory.asking
+    probe = asking is not None and now >= probing.next_probe(asking)
+    if probe:
+        memory = probing.sent(memory, peer, now)
+    due = probing.next_due(memory.asking, now) if memory.asking else now
+    return Decision(
+        public_key=peer.public_key,
+        state=State.STALE,
+        change=None,
+        probe=probe,
+        reason="its handshake is old by this host's clock; it is asked before it is started over",
+        before=peer.endpoint,
+        after=peer.endpoint,
+        due=min(due, asking.since + DOUBT) if asking else now,
+        memory=memory,
+        peer=peer,
+        record=situation.record,
+    )

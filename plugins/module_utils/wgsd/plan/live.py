@@ -1,0 +1,171 @@
+# Copyright: (c) 2026, wgsd.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Decides about a peer that WireGuard has a session with: leave it alone unless it is dead.
+
+A peer whose endpoint in the directory is another than the device's may have moved, or be reached
+in another way than the registry's. It is asked, by probes in the tunnel. While anything comes it is
+left alone; if nothing does it has moved, and gets the directory's endpoint. Its session stays.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+from ..model import REJECT_AFTER_TIME, Endpoint, Peer, PeerChange, PeerRecord
+from . import asking as probing
+from .states import Decision, Memory, Policy, State
+
+#: Seconds by which a peer's keepalive may be late before the peer counts as silent.
+KEEPALIVE_GRACE = 5.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Situation:
+    """What to decide about: one peer at one moment.
+
+    Attributes:
+        before: What was known at the last look; None for a peer that is new to us.
+        heard: Whether a probe was answered since then.
+        stirred: Whether this host has moved since then.
+        now: Steady seconds.
+    """
+
+    peer: Peer
+    record: PeerRecord | None
+    before: Memory | None
+    heard: bool
+    stirred: bool
+    now: float
+    policy: Policy
+
+    @property
+    def target(self) -> Endpoint | None:
+        """The directory's endpoint."""
+        return self.record.endpoint if self.record else None
+
+    @property
+    def elsewhere(self) -> Endpoint | None:
+        """The directory's endpoint if the device has another one."""
+        return self.target if self.target != self.peer.endpoint else None
+
+    def is_silent(self, memory: Memory) -> bool:
+        """Whether the peer, whose client keeps the same policy, has missed a keepalive."""
+        keepalive = self.policy.keepalive
+        return bool(keepalive) and self.now - memory.alive_at > keepalive + KEEPALIVE_GRACE
+
+
+def decide_live(memory: Memory, situation: Situation) -> Decision:
+    """Decide about a peer with a session.
+
+    Args:
+        memory: What was observed of it at this look.
+    """
+    peer, now = situation.peer, situation.now
+    target, elsewhere = situation.target, situation.elsewhere
+    memory = dataclasses.replace(
+        memory,
+        target=target,
+        refuted=None if situation.is_silent(memory) else memory.refuted,
+        first_try=None,
+        tries=0,
+        rest_until=None,
+        hold_until=0.0,
+    )
+    if situation.policy.force and elsewhere:
+        reason = "forced onto a tunnel that lives"
+        return _decision(situation, memory, State.DIRECT, reason, elsewhere)
+    if situation.policy.continuous:
+        memory = _ask(memory, situation)
+    asking = memory.asking
+    if asking is None:
+        return _decision(situation, memory, State.DIRECT, _how(situation))
+    if not asking.dead and probing.unanswered(asking, peer, now):
+        asking = dataclasses.replace(asking, dead=True)
+        memory = dataclasses.replace(memory, asking=asking)
+    if asking.dead and elsewhere and elsewhere != memory.refuted:
+        silence = _seconds(now - memory.alive_at)
+        reason = f"nothing comes from {peer.endpoint} since {silence}; it is said to have moved"
+        memory = probing.sent(probing.ask(memory, reason, now, dead=True), peer, now)
+        return _decision(situation, memory, State.STALE, reason, elsewhere, probe=True)
+    probe = now >= probing.next_probe(asking)
+    if probe:
+        memory = probing.sent(memory, peer, now)
+    if asking.dead:
+        reason = f"{asking.sent} probes without an answer; asked since {asking.why}"
+        return _decision(situation, memory, State.STALE, reason, probe=probe)
+    return _decision(situation, memory, State.DIRECT, _how(situation), probe=probe)
+
+
+def _ask(memory: Memory, situation: Situation) -> Memory:
+    """End the asking that something has answered, and begin to ask if there is a reason."""
+    peer, before, now = situation.peer, situation.before, situation.now
+    elsewhere = situation.elsewhere
+    memory, alive = probing.conclude(memory, peer, now, heard=situation.heard)
+    news = before is None or before.target != memory.target
+    if alive and elsewhere and not news:
+        memory = dataclasses.replace(memory, refuted=elsewhere)
+    if situation.stirred:
+        return probing.ask(memory, "this host has moved", now)
+    if news and elsewhere and elsewhere != memory.refuted:
+        return probing.ask(memory, "the directory has another endpoint", now)
+    if memory.asking is not None:
+        return memory
+    if situation.is_silent(memory):
+        return probing.ask(memory, "a keepalive is overdue", now)
+    if before is None or before.handshake != memory.handshake:
+        return probing.learn(memory, now)
+    return memory
+
+
+def _how(situation: Situation) -> str:
+    if situation.target is None:
+        return "the tunnel lives"
+    if situation.elsewhere is None:
+        return "the tunnel lives, at the directory's endpoint"
+    return "the tunnel lives, where its own packets come from"
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds >= 1 else f"{seconds * 1000:.0f} ms"
+
+
+def _decision(
+    situation: Situation,
+    memory: Memory,
+    state: State,
+    reason: str,
+    target: Endpoint | None = None,
+    *,
+    probe: bool = False,
+) -> Decision:
+    peer, policy = situation.peer, situation.policy
+    keepalive = None
+    if policy.continuous and situation.record and not peer.persistent_keepalive:
+        # A peer that came to us by itself has none on our side, and our router must not forget it.
+        keepalive = memory.chosen or policy.keepalive or None
+        memory = dataclasses.replace(memory, raised=not memory.chosen, chosen=0)
+    change = None
+    if target is not None or keepalive is not None:
+        change = PeerChange(peer.public_key, endpoint=target, persistent_keepalive=keepalive)
+    expires = memory.handshake_at + REJECT_AFTER_TIME
+    due = math.inf
+    if memory.asking is not None:
+        due = probing.next_due(memory.asking, situation.now)
+    elif policy.keepalive:
+        due = memory.alive_at + policy.keepalive + KEEPALIVE_GRACE
+    return Decision(
+        public_key=peer.public_key,
+        state=state,
+        change=change,
+        probe=probe,
+        reason=reason,
+        before=peer.endpoint,
+        after=target or peer.endpoint,
+        due=min(due, expires),
+        memory=memory,
+        peer=peer,
+        record=situation.record,
+    )

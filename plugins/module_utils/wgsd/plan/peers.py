@@ -1,0 +1,47 @@
+# Copyright: (c) 2026, wgsd.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Which peers of a device decisions are about, and which lead to the registry."""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+import typing as t
+
+from ..keys import PublicKey
+from ..model import Device, Peer
+from .states import Policy
+
+
+def managed(device: Device, policy: Policy) -> t.Iterator[Peer]:
+    """Yield the peers that the policy puts in our hands."""
+    for key, peer in device.peers.items():
+        if key not in policy.protected and (policy.only is None or key in policy.only):
+            yield peer
+
+
+def holders(device: Device, addresses: t.Iterable[str]) -> frozenset[PublicKey]:
+    """Return the peers to which *device* routes *addresses*, as WireGuard does: longest prefix."""
+    found: set[PublicKey] = set()
+    for text in addresses:
+        address = ipaddress.ip_address(text)
+        best: tuple[int, PublicKey] | None = None
+        for peer in device.peers.values():
+            for block in peer.allowed_ips:
+                network = _network(block)
+                if (
+                    network.version == address.version
+                    and address in network
+                    and (best is None or network.prefixlen > best[0])
+                ):
+                    best = (network.prefixlen, peer.public_key)
+        if best:
+            found.add(best[1])
+    return frozenset(found)
+
+
+@functools.lru_cache(maxsize=65536)
+def _network(block: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    return ipaddress.ip_network(block)

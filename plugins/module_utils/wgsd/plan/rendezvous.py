@@ -1,0 +1,61 @@
+# Copyright: (c) 2026, wgsd.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""When two ends that cannot talk try again: both compute it from the clock and their keys.
+
+Some routers keep an entry of a packet that came uninvited. It takes the port that our own packets
+would leave from, so they leave from another one, which the other end's router does not let in; and
+it lives while either end goes on sending. Such a pair gets through if both are silent until that
+entry is forgotten, and then the end behind that router is the first to send. Nobody knows which end
+that is, so they take turns.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import typing as t
+
+from ..keys import PublicKey
+
+#: Seconds between two moments at which a pair may begin.
+SLOT = 60.0
+#: Every so many slots are silent.
+REST_EVERY = 8
+#: Seconds of silence at the least: Linux forgets an unreplied entry after 30.
+REST_MIN = 40.0
+#: Seconds by which the one end begins later: more than a packet takes, and than clocks differ.
+LAG = 1.5
+
+
+class Meeting(t.NamedTuple):
+    """When to begin and when to fall silent again, in seconds from now."""
+
+    begin: float
+    rest: float
+
+
+def next_meeting(own: PublicKey, other: PublicKey, wall: float, at_least: float) -> Meeting:
+    """Return the next moment to begin that is *at_least* seconds from now.
+
+    Both ends get the same one if their clocks agree, but for the lag of the one whose turn it is to
+    be second.
+
+    Args:
+        own: This host's key.
+        other: The peer's key.
+        wall: Seconds since the epoch.
+        at_least: Seconds.
+    """
+    shifted = wall + _shift(own, other)
+    index = -int(-(shifted + at_least) // SLOT)
+    begin = index * SLOT - shifted
+    rest = (index // REST_EVERY + 1) * REST_EVERY * SLOT - shifted
+    second = (own < other) == (index % 2 == 0)
+    return Meeting(begin + (LAG if second else 0.0), max(rest, begin + SLOT))
+
+
+def _shift(own: PublicKey, other: PublicKey) -> float:
+    """Return seconds that spread the pairs of a mesh over a slot."""
+    digest = hashlib.sha256(b"".join(sorted((bytes(own), bytes(other))))).digest()
+    return int.from_bytes(digest[:4], "big") / 2**32 * SLOT
