@@ -19,12 +19,18 @@ import typing as t
 
 from ..model import Endpoint, Peer, PeerChange
 
-#: Seconds of silence after which the registry's name is resolved anew.
-RESOLVE_AFTER = 3.0
+#: Seconds of silence after which the registry's name is resolved anew; silence is noticed when the
+#: first query has waited for a second.
+RESOLVE_AFTER = 2.0
 #: Seconds until it is again; they double up to the longest pause.
 RESOLVE_PAUSE = 10.0
 #: Seconds of silence after which the registry counts as lost.
-LOST_AFTER = 5.0
+LOST_AFTER = 4.0
+#: The same for one that was found again and still owes answers: a WireGuard whose host says nothing
+#: acknowledges a packet after 10 s (KEEPALIVE_TIMEOUT, protocol section 6.5).
+FOUND_PATIENCE = 15.0
+#: Seconds until the next look at a registry that owes answers, but from which something comes in.
+WATCH = 2.0
 #: Seconds between two tries; they double up to the longest pause.
 FIRST_PAUSE = 5.0
 LONGEST_PAUSE = 60.0
@@ -46,8 +52,9 @@ class RegistryMemory:
         tx_bytes: The device's counter.
         silent_since: When the first packet left that nothing has come in after; None if there is
             none.
-        resolutions: How often the name was to be resolved since.
+        resolutions: How often the name was to be resolved since the trouble began.
         resolve_at: When it may be next.
+        found: Whether something came in after a try, though queries still have no answer.
         tries: How often the registry was looked for where it is looked for now.
         tried_at: When the last of these tries was made.
         kept: Whether that one has kept the session.
@@ -59,6 +66,7 @@ class RegistryMemory:
     silent_since: float | None = None
     resolutions: int = 0
     resolve_at: float = -math.inf
+    found: bool = False
     tries: int = 0
     tried_at: float = -math.inf
     kept: bool = False
@@ -103,8 +111,9 @@ def decide_registry(
     memory = _observe(peer, memory, now, trouble)
     since = memory.silent_since
     if since is None:
-        reason = "something comes in from it" if trouble else "it answers"
-        return RegistryDecision(None, reason, False, math.inf, memory)
+        if trouble:
+            return RegistryDecision(None, "something comes in", False, now + WATCH, memory)
+        return RegistryDecision(None, "it answers", False, math.inf, memory)
     resolve_at = max(since + RESOLVE_AFTER, memory.resolve_at)
     resolve = now >= resolve_at
     if resolve:
@@ -122,8 +131,7 @@ def decide_registry(
     if now < try_at:
         return RegistryDecision(None, reason, resolve, min(resolve_at, try_at), memory)
     change, what = _change(peer, target)
-    found = bool(wanted) and peer.endpoint not in wanted
-    tries = 1 if found else memory.tries + (not memory.kept)
+    tries = 1 if _is_elsewhere(peer, wanted) else memory.tries + (not memory.kept)
     memory = dataclasses.replace(
         memory,
         tries=tries,
@@ -147,14 +155,15 @@ def _observe(
         return RegistryMemory(peer.rx_bytes, peer.tx_bytes)
     came = _moved(memory.rx_bytes, peer.rx_bytes)
     sent = _moved(memory.tx_bytes, peer.tx_bytes)
-    if came or not trouble:
+    memory = dataclasses.replace(memory, rx_bytes=peer.rx_bytes, tx_bytes=peer.tx_bytes)
+    if not trouble:
         return RegistryMemory(peer.rx_bytes, peer.tx_bytes, changed_at=memory.changed_at)
-    since = memory.silent_since
-    if since is None and sent > KEEPALIVE_BYTES:
-        since = now
-    return dataclasses.replace(
-        memory, rx_bytes=peer.rx_bytes, tx_bytes=peer.tx_bytes, silent_since=since
-    )
+    if came:
+        found = memory.found or memory.tries > 0
+        return dataclasses.replace(memory, silent_since=None, found=found, tries=0, kept=False)
+    if memory.silent_since is None and sent > KEEPALIVE_BYTES:
+        return dataclasses.replace(memory, silent_since=now)
+    return memory
 
 
 def _moved(before: int, after: int) -> int:
@@ -164,28 +173,29 @@ def _moved(before: int, after: int) -> int:
 
 def _target(peer: Peer, wanted: t.Sequence[Endpoint], memory: RegistryMemory) -> Endpoint | None:
     """Return where to look for the registry now."""
-    if not wanted:
-        return peer.endpoint
-    if peer.endpoint not in wanted:
+    if _is_elsewhere(peer, wanted):
         return wanted[0]
-    if memory.tries == 0 or memory.kept:
+    if not wanted or not memory.tries or memory.kept:
         return peer.endpoint
     return wanted[(wanted.index(peer.endpoint) + 1) % len(wanted)]
+
+
+def _is_elsewhere(peer: Peer, wanted: t.Sequence[Endpoint]) -> bool:
+    """Whether the registry is nowhere near the endpoint that the device has."""
+    return bool(wanted) and peer.endpoint not in wanted
 
 
 def _try_at(
     peer: Peer, wanted: t.Sequence[Endpoint], memory: RegistryMemory, since: float
 ) -> float:
     """Return when the next try is due, in steady seconds."""
-    if wanted and peer.endpoint not in wanted:
-        # It is somewhere else by now: what was tried before does not count.
-        due = since + LOST_AFTER
+    # Where it is elsewhere by now, what was tried before does not count.
+    if not memory.tries or _is_elsewhere(peer, wanted):
+        due = since + (FOUND_PATIENCE if memory.found else LOST_AFTER)
     elif memory.kept:
         due = memory.tried_at + KEPT_SESSION_PATIENCE
-    elif memory.tries:
-        due = memory.tried_at + _pause(FIRST_PAUSE, memory.tries - 1)
     else:
-        due = since + LOST_AFTER
+        due = memory.tried_at + _pause(FIRST_PAUSE, memory.tries - 1)
     if len(memory.changed_at) == CHANGES_MAX:
         due = max(due, memory.changed_at[0] + MINUTE)
     return due
