@@ -29,7 +29,7 @@ PORT = 9
 #: Seconds after which an answer no longer says how things are now.
 LATE = 5.0
 #: Answers taken at once; what is left over waits for the next turn.
-BATCH = 256
+BATCH = 64
 #: How often a datagram is offered to the kernel: in place of sending it may report the errors that
 #: earlier ones have met.
 _OFFERS = 10
@@ -168,7 +168,7 @@ class Prober:
             log.debug("%s: cannot probe peers: %s", self._interface, exc)
             queue.clear()
             return
-        while queue:
+        for _number in range(min(BATCH, len(queue))):
             address, key = queue.popitem(last=False)
             try:
                 self._send_one(sock, address, key)
