@@ -6,8 +6,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 
 from . import machine, netns, network, wireguard
 from .errors import LabError
@@ -16,7 +16,7 @@ from .names import check_prefix
 from .netns import Node
 from .network import Network, Router
 from .signals import signals_raise
-from .topology import INTERNET, REGISTRY, REGISTRY_ADDRESS, Site
+from .topology import INTERNET, REGISTRY, Site
 from .wireguard import WireGuard
 
 DEFAULT_SITES = (Site("alice"), Site("bob"))
@@ -25,10 +25,24 @@ DEFAULT_SITES = (Site("alice"), Site("bob"))
 class BareHost(Node):
     """A host without an operating system of its own: a network, a /run, and what a test starts."""
 
-    def __init__(self, node: Node, address: str, outside: str) -> None:
+    def __init__(self, node: Node, network: Network) -> None:
         super().__init__(node.name, node.pid)
-        self.address = address
-        self.outside = outside
+        self._network = network
+
+    @property
+    def address(self) -> str:
+        """Its own IPv4 address now; see :meth:`BareLab.move`."""
+        return self._network.attachment(self.name).address
+
+    @property
+    def address6(self) -> str:
+        """Its IPv6 address now, by which the internet sees it too."""
+        return self._network.attachment(self.name).address6
+
+    @property
+    def outside(self) -> str:
+        """The IPv4 address by which the internet sees it now."""
+        return self._network.outside(self.name)
 
     def start_wireguard(
         self,
@@ -52,11 +66,15 @@ class BareLab:
 
     :param prefix: tells this lab's processes from other labs'
     :param sites: in the order of their routers ``a``, ``b`` …
+    :param registry_delay: seconds that a packet takes on the registry's access link, either way
     """
 
-    def __init__(self, prefix: str, sites: Sequence[Site] = DEFAULT_SITES) -> None:
+    def __init__(
+        self, prefix: str, sites: Sequence[Site] = DEFAULT_SITES, registry_delay: float = 0.0
+    ) -> None:
         self.prefix = check_prefix(prefix)
         self._sites = tuple(sites)
+        self._registry_delay = registry_delay
         self._network: Network | None = None
         self._hosts: dict[str, BareHost] = {}
         self._stack = ExitStack()
@@ -68,14 +86,10 @@ class BareLab:
             stack.enter_context(locked(self.prefix))
             netns.remove(self.prefix)
             stack.callback(netns.remove, self.prefix)
-            self._network = network.build(self.prefix, self._sites)
+            self._network = network.build(self.prefix, self._sites, self._registry_delay)
             self._stack = stack.pop_all()
-        registry = self._network.nodes[REGISTRY]
-        self._hosts = {REGISTRY: BareHost(registry, REGISTRY_ADDRESS, REGISTRY_ADDRESS)}
-        for site in self._network.sites:
-            for name, address in site.hosts.items():
-                node = self._network.nodes[name]
-                self._hosts[name] = BareHost(node, address, site.wan_address)
+        built = self._network
+        self._hosts = {name: BareHost(node, built) for name, node in built.hosts.items()}
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -98,7 +112,7 @@ class BareLab:
         return self._network.nodes[INTERNET]
 
     def host(self, name: str) -> BareHost:
-        """A host by its name; ``address`` is its own, ``outside`` how the internet sees it.
+        """A host by its name.
 
         :raises LabError: when there is none
         """
@@ -113,3 +127,35 @@ class BareLab:
         """
         assert self._network, "the lab is not up"
         return self._network.router(name)
+
+    def move(self, name: str, to: str) -> None:
+        """Plug a host into the router of another site, as a laptop that is carried to a café.
+
+        Its interface loses its carrier and its addresses, and gets others; what runs there goes on.
+
+        :param to: the letter of a router, or the name of its site
+        :raises LabError: when there is no such host or router, or the host is there already
+        """
+        assert self._network, "the lab is not up"
+        self._network.move(self.host(name).name, to)
+
+    def renumber(self, name: str) -> None:
+        """Take a host's addresses away and give it others of the same network.
+
+        :raises LabError: when there is no such host
+        """
+        assert self._network, "the lab is not up"
+        self._network.renumber(self.host(name).name)
+
+    @contextmanager
+    def unplugged(self, name: str) -> Iterator[None]:
+        """Have a host without its cable for the length of the block; its addresses stay.
+
+        :raises LabError: when there is no such host
+        """
+        assert self._network, "the lab is not up"
+        self._network.plug(self.host(name).name, "down")
+        try:
+            yield
+        finally:
+            self._network.plug(name, "up")

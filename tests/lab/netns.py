@@ -25,11 +25,21 @@ from .errors import LabError
 _CLONE_NEWNET = 0x40000000
 _TITLE = "wgsd-lab:{prefix}:{name}"
 # A private /run gives a node its own /run/wireguard, so that every host can call its device wg0.
+# Addresses that the lab has thought out need no detection of duplicates: IPv6 works at once.
 _OWN_RUN = """
 mount -t tmpfs -o mode=755 tmpfs /run
 mkdir -m 700 /run/wireguard
+echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad
 """
-FORWARD = "echo 1 > /proc/sys/net/ipv4/ip_forward\n"
+# A bridge is a switch: where br_netfilter is loaded, a router's rules would also meet the packets
+# that its hosts send to one another.
+FORWARD = """
+echo 1 > /proc/sys/net/ipv4/ip_forward
+echo 1 > /proc/sys/net/ipv6/conf/all/forwarding
+for call in /proc/sys/net/bridge/bridge-nf-call-ip{,6}tables; do
+  if [ -e $call ]; then echo 0 > $call; fi
+done
+"""
 
 
 class Node:

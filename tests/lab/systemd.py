@@ -45,9 +45,7 @@ class Description:
     @classmethod
     def from_json(cls, text: str) -> Description:
         data: dict[str, Any] = json.loads(text)
-        sites = tuple(
-            Site(site["name"], Nat(**site["nat"]), tuple(site["hosts"])) for site in data["sites"]
-        )
+        sites = tuple(Site(site["name"], Nat(**site["nat"])) for site in data["sites"])
         return cls(data["suite"], sites)
 
 

@@ -18,17 +18,19 @@ pytestmark = pytest.mark.lab
 
 PREFIX = "tnat"
 REGISTRY = "203.0.113.4"
+REGISTRY6 = "2001:db8::4"
 ELSEWHERE = "203.0.113.1"
 PATIENCE = 0.25
 CONES = ("full-cone", "address-restricted", "port-restricted", "double")
 
 
 class Udp:
-    """A UDP socket in a node."""
+    """A UDP socket in a node; an IPv6 one, if its address is."""
 
     def __init__(self, node: Node, port: int = 0, address: str = "") -> None:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
         with node.network():
-            self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            self.socket = socket.socket(family, socket.SOCK_DGRAM)
         self.socket.bind((address, port))
         self.socket.settimeout(PATIENCE)
 
@@ -41,7 +43,7 @@ class Udp:
             data, source = self.socket.recvfrom(100)
         except TimeoutError:
             return None
-        return data.decode(), source
+        return data.decode(), source[:2]
 
     def source(self) -> tuple[str, int] | None:
         """Where the next packet comes from."""
@@ -62,9 +64,22 @@ def mapping(host: Udp, server: Udp, at: tuple[str, int]) -> tuple[str, int]:
 
 
 @pytest.mark.parametrize("kind", CONES)
-def test_a_cone_maps_a_socket_to_one_port_for_all_destinations(kind: str) -> None:
+def test_a_cone_maps_a_socket_to_one_port_for_all_destinations_and_another_after_a_reboot(
+    kind: str,
+) -> None:
     with lab_with(Nat(kind)) as lab:
         assert mappings_of_one_socket(lab) == [("198.51.100.10", 4000)] * 4
+        lab.router("a").reboot()
+        alice, registry = Udp(lab.host("alice"), 4000), Udp(lab.registry, 5001)
+        registry.send(("198.51.100.10", 4000))
+        assert alice.receive() is None
+        outside = mapping(alice, registry, (REGISTRY, 5001))
+        registry.send(outside, "by the new mapping")
+        assert alice.receive() == ("by the new mapping", (REGISTRY, 5001))
+        for udp in (alice, registry):
+            udp.socket.close()
+        assert outside != ("198.51.100.10", 4000)
+        assert mappings_of_one_socket(lab) == [outside] * 4
 
 
 def test_a_symmetric_nat_maps_a_socket_to_another_port_for_each_destination() -> None:
@@ -88,7 +103,10 @@ def mappings_of_one_socket(lab: BareLab) -> list[tuple[str, int]]:
         (Udp(lab.internet, 5001, ELSEWHERE), (ELSEWHERE, 5001)),
         (Udp(lab.internet, 5001, "192.0.2.1"), ("192.0.2.1", 5001)),
     ]
-    return [mapping(alice, server, at) for server, at in servers]
+    seen = [mapping(alice, server, at) for server, at in servers]
+    for udp in (alice, *(server for server, _at in servers)):
+        udp.socket.close()
+    return seen
 
 
 @pytest.mark.parametrize(
@@ -156,6 +174,24 @@ def test_two_hosts_share_the_address_of_one_router() -> None:
         assert seen[0][1] != seen[1][1]
 
 
+@pytest.mark.parametrize("kind", CONES)
+def test_hosts_of_one_router_reach_each_other_by_their_mappings_only_with_hairpin(
+    kind: str,
+) -> None:
+    with BareLab(PREFIX, [Site("home", Nat(kind), hosts=("alice", "amy"))]) as lab:
+        router, registry = lab.router("home"), Udp(lab.registry, 5001)
+        alice, amy = Udp(lab.host("alice"), 4000), Udp(lab.host("amy"), 4001)
+        for hairpin, reboots in ((False, 0), (True, 0), (True, 1)):
+            router.set_nat(Nat(kind, hairpin=hairpin))
+            for _time in range(reboots):
+                router.reboot()
+            of_alice, of_amy = (mapping(udp, registry, (REGISTRY, 5001)) for udp in (alice, amy))
+            for udp, to in ((alice, of_amy), (amy, of_alice), (alice, of_amy)):
+                udp.send(to)  # if double, the router behind the provider's drops the first one
+            assert alice.source() == (of_amy if hairpin else None)
+            assert amy.source() == (of_alice if hairpin else None)
+
+
 def test_a_router_changes_its_nat_while_the_lab_is_up_and_forgets_its_mappings() -> None:
     with lab_with(Nat("full-cone")) as lab:
         alice, registry = Udp(lab.host("alice"), 4000), Udp(lab.registry, 5001)
@@ -173,6 +209,50 @@ def test_a_lossy_router_loses_about_the_percentage_of_packets_asked_for() -> Non
             alice.send((REGISTRY, 5001))
         arrived = len(list(iter(registry.receive, None)))
         assert 100 < arrived < 180  # 140, and six standard deviations to either side
+
+
+def test_loss_is_changed_for_both_families_without_a_change_of_mappings() -> None:
+    with lab_with(Nat("symmetric")) as lab:
+        sides = [
+            (Udp(lab.host("alice")), Udp(lab.registry, 5001), (REGISTRY, 5001)),
+            (
+                Udp(lab.host("alice"), address=lab.host("alice").address6),
+                Udp(lab.registry, 5001, REGISTRY6),
+                (REGISTRY6, 5001),
+            ),
+        ]
+        before = [mapping(*side) for side in sides]
+        lab.router("a").set_loss(100)
+        for alice, registry, at in sides:
+            alice.send(at)
+            assert registry.receive() is None
+        lab.router("a").set_loss(0)
+        assert [mapping(*side) for side in sides] == before
+
+
+@pytest.mark.parametrize("kind", ["port-restricted", "double"])
+def test_an_ipv6_firewall_lets_two_hosts_punch_and_nobody_else_in(kind: str) -> None:
+    with lab_with(Nat(kind)) as lab:
+        alice, bob = (
+            Udp(lab.host(name), 51820, lab.host(name).address6) for name in ("alice", "bob")
+        )
+        registry = Udp(lab.registry, 5001, REGISTRY6)
+        to_alice, to_bob = (mapping(udp, registry, (REGISTRY6, 5001)) for udp in (alice, bob))
+        assert to_alice == (lab.host("alice").address6, 51820)
+        Udp(lab.registry, 5002, REGISTRY6).send(to_alice)
+        bob.send(to_alice)
+        assert alice.receive() is None
+        alice.send(to_bob)
+        assert bob.source() == to_alice
+        bob.send(to_alice)
+        assert alice.source() == to_bob
+
+
+def test_without_nat_and_firewall_everybody_reaches_a_host_by_ipv6() -> None:
+    with lab_with(Nat("none")) as lab:
+        alice = Udp(lab.host("alice"), 4000, lab.host("alice").address6)
+        Udp(lab.registry, 5001, REGISTRY6).send((lab.host("alice").address6, 4000))
+        assert alice.source() == (REGISTRY6, 5001)
 
 
 # Where one side's port differs for each destination, and the other lets in only what it sent to.
