@@ -28,6 +28,7 @@ from ..plan import (
     has_session,
     holders,
     managed,
+    renewals,
     wants_record,
 )
 
@@ -205,6 +206,8 @@ class Agent:
 
     def _look(self, backend: Backend, moved: bool) -> Look:
         device = self._read(backend)
+        if moved and backend.kind == "userspace":
+            backend.apply(renewals(device))
         trouble: ServerError | None = None
         waited = False
         try:

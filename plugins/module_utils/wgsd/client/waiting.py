@@ -72,15 +72,16 @@ class Waiting:
         """
         begun = time.monotonic()
         while not self.stopped:
-            passed = time.monotonic() - begun
-            left = (min(at_least, seconds) if is_news() else seconds) - passed
-            if left <= 0:
-                return
             for part in parts:
                 part.tick()
-                if part.due is not None:
-                    left = min(left, part.due - time.monotonic())
-            for key, _events in self.selector.select(max(0.0, left)):
+            now = time.monotonic()
+            left = (min(at_least, seconds) if is_news() else seconds) - (now - begun)
+            if left <= 0:
+                return
+            dues = [part.due for part in parts if part.due is not None]
+            for key, _events in self.selector.select(
+                max(0.0, min([left, *(d - now for d in dues)]))
+            ):
                 key.data()
 
     def _on_signal(self, _number: int, _frame: types.FrameType | None) -> None:

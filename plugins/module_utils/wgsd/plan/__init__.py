@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from .decide import NONE_YET, Decisions, decide, wants_record
 from .observe import has_session, in_session
-from .peers import holders, managed
+from .peers import holders, managed, renewals
 from .states import Decision, Memory, Policy, State
 
 __all__ = [
@@ -32,5 +32,6 @@ __all__ = [
     "holders",
     "in_session",
     "managed",
+    "renewals",
     "wants_record",
 ]

@@ -52,18 +52,20 @@ def decide_connect(
             change = PeerChange(peer.public_key, persistent_keepalive=0)
             return _decision(situation, memory, State.UNKNOWN, reason, change, None, math.inf)
         return _leave(situation, memory, State.UNKNOWN, reason, math.inf)
-    if memory.rest_until is not None and target == before:
+    if memory.rest_until is not None and target == before and not situation.stirred:
         if now < memory.rest_until:
             reason = f"silent for {memory.rest_until - now:.0f} s more, so that routers forget"
             return _leave(situation, memory, State.UNREACHABLE, reason, memory.rest_until)
         memory = dataclasses.replace(memory, tries=0, rest_until=None)
         return _try(situation, memory, target, State.UNREACHABLE, "both ends try again now")
-    if peer.endpoint != target or not _has_keepalive(situation):
+    if peer.endpoint != target or not _has_keepalive(situation) or situation.stirred:
         # A directory that cannot make up its mind must not make us start over and over.
         if memory.tries and 0 <= now - memory.last_try < FIRST_PAUSE:
             reason = f"just tried {peer.endpoint}; {target} comes next"
             return _leave(situation, memory, State.PUNCHING, reason, memory.last_try + FIRST_PAUSE)
         was = f"instead of {peer.endpoint}" if peer.endpoint else "where it had none"
+        if peer.endpoint == target:
+            was = "anew"
         memory = dataclasses.replace(forget_tries(memory), first_try=now)
         return _try(situation, memory, target, State.KNOWN, f"no session; set {target} {was}")
     if memory.first_try is None:

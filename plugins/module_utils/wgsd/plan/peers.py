@@ -11,7 +11,7 @@ import ipaddress
 import typing as t
 
 from ..keys import PublicKey
-from ..model import Device, Peer
+from ..model import Device, Peer, PeerChange
 from .states import Policy
 
 
@@ -20,6 +20,20 @@ def managed(device: Device, policy: Policy) -> t.Iterator[Peer]:
     for key, peer in device.peers.items():
         if key not in policy.protected and (policy.only is None or key in policy.only):
             yield peer
+
+
+def renewals(device: Device) -> list[PeerChange]:
+    """Return the changes that make *device* send from this host's present address.
+
+    Userspace WireGuard goes on sending from the address at which a peer's last packet came in, also
+    when the host no longer has it; setting the same endpoint again makes it forget that. Sessions
+    are not touched. The kernel's WireGuard sees by itself that an address is gone.
+    """
+    return [
+        PeerChange(key, endpoint=peer.endpoint)
+        for key, peer in device.peers.items()
+        if peer.endpoint is not None
+    ]
 
 
 def holders(device: Device, addresses: t.Iterable[str]) -> frozenset[PublicKey]:

@@ -39,6 +39,9 @@ KEPT_SESSION_PATIENCE = 2.0
 #: Changes in a minute at the most, whatever the name's addresses do.
 CHANGES_MAX = 6
 MINUTE = 60.0
+#: Seconds after which silence counts although nothing was sent: longer than a client lets pass
+#: between two queries. A host that has lost its IPv6 cannot send to an endpoint of that family.
+UNSENT_PATIENCE = 40.0
 #: Bytes that WireGuard counts for a keepalive, which nobody answers.
 KEEPALIVE_BYTES = 32
 
@@ -50,6 +53,7 @@ class RegistryMemory:
     Attributes:
         rx_bytes: The device's counter.
         tx_bytes: The device's counter.
+        quiet_since: When something last came in, or was not missed.
         silent_since: When the first packet left that nothing has come in after; None if there is
             none.
         resolutions: How often the name was to be resolved since the trouble began.
@@ -63,6 +67,7 @@ class RegistryMemory:
 
     rx_bytes: int
     tx_bytes: int
+    quiet_since: float
     silent_since: float | None = None
     resolutions: int = 0
     resolve_at: float = -math.inf
@@ -152,16 +157,19 @@ def _observe(
 ) -> RegistryMemory:
     """Return what is known now; silence begins with a packet that ought to be answered."""
     if memory is None:
-        return RegistryMemory(peer.rx_bytes, peer.tx_bytes)
+        return RegistryMemory(peer.rx_bytes, peer.tx_bytes, now)
     came = _moved(memory.rx_bytes, peer.rx_bytes)
     sent = _moved(memory.tx_bytes, peer.tx_bytes)
-    memory = dataclasses.replace(memory, rx_bytes=peer.rx_bytes, tx_bytes=peer.tx_bytes)
     if not trouble:
-        return RegistryMemory(peer.rx_bytes, peer.tx_bytes, changed_at=memory.changed_at)
+        return RegistryMemory(peer.rx_bytes, peer.tx_bytes, now, changed_at=memory.changed_at)
+    memory = dataclasses.replace(memory, rx_bytes=peer.rx_bytes, tx_bytes=peer.tx_bytes)
     if came:
         found = memory.found or memory.tries > 0
-        return dataclasses.replace(memory, silent_since=None, found=found, tries=0, kept=False)
-    if memory.silent_since is None and sent > KEEPALIVE_BYTES:
+        return dataclasses.replace(
+            memory, quiet_since=now, silent_since=None, found=found, tries=0, kept=False
+        )
+    unanswered = sent > KEEPALIVE_BYTES or peer.endpoint is None
+    if memory.silent_since is None and (unanswered or now - memory.quiet_since >= UNSENT_PATIENCE):
         return dataclasses.replace(memory, silent_since=now)
     return memory
 
