@@ -249,6 +249,23 @@ def test_a_server_that_is_gone_no_longer_vouches_and_later_goes_on_with_a_differ
     assert "AXFR tcp" not in primary.asked
 
 
+def test_a_server_is_silent_from_its_first_missing_answer_to_its_next_answer(
+    world, primary, replica, bob
+):
+    primary.misbehave = lambda _query, _due: []
+    primary.publish({bob: 1001})
+    primary.notify()
+    world.calm(replica)
+    assert replica.silent == frozenset()
+    world.pass_time(replica, 1)
+    assert replica.silent == {primary.endpoint}
+    replica.hurry()
+    assert replica.silent == {primary.endpoint}
+    primary.misbehave = lambda _query, due: due
+    world.pass_time(replica, 2)
+    assert replica.silent == frozenset()
+
+
 def test_whoever_hurries_does_not_wait_for_the_end_of_the_pause(world, primary, replica):
     primary.close()
     world.pass_time(replica, POLL_INTERVAL + 120)

@@ -72,6 +72,11 @@ class Replica:
         return self._current() is not None or all(s.settled for s in self._subscriptions)
 
     @property
+    def silent(self) -> frozenset[Endpoint]:
+        """The servers that owe us an answer."""
+        return frozenset(s.server for s in self._subscriptions if s.silent)
+
+    @property
     def contents(self) -> Contents:
         """The copy that counts.
 

@@ -60,6 +60,7 @@ class Subscription:
         contents: The copy; None while there is none.
         serial: The version of the copy.
         live: Whether the server has vouched for the copy lately.
+        silent: Whether what it was asked last has stayed without an answer of use.
         settled: Whether it has turned out by now if the server can be followed.
         due: Monotonic seconds at which `tick` is to be called next.
     """
@@ -86,6 +87,7 @@ class Subscription:
         self.contents: Contents | None = None
         self.serial: int | None = None
         self.live = False
+        self.silent = False
         self.settled = False
         self.due = clock()
         self._zone = zone
@@ -299,6 +301,7 @@ class Subscription:
         if not self.live:
             log.info("%s: following the zone, from serial %s on", self.server, self.serial)
         self.live = self.settled = True
+        self.silent = False
         self._refused, self._failures = False, 0
         self._confirmed_at = now
         if subscribed and not self._again:
@@ -315,6 +318,7 @@ class Subscription:
             log.info("%s: looking up each peer by itself, since %s", self.server, reason)
         self.contents = self.serial = None
         self.live, self.settled, self._refused = False, True, True
+        self.silent = False
         self._failures = 0
         self.due = self._clock() + self._spread(REFUSED_PAUSE)
 
@@ -322,7 +326,7 @@ class Subscription:
         """Try again, at first at once and from another socket; the address may be another now."""
         self._drop()
         self._close_socket()
-        self.settled = True
+        self.settled = self.silent = True
         self._failures += 1
         over = self._failures - FAILURES_MAX
         if over == 0:
