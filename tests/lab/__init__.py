@@ -10,8 +10,8 @@ from .bare import BareHost, BareLab
 from .errors import LabError
 from .nat import KINDS, Nat
 from .netns import Node
-from .network import Router
 from .podman import Host
+from .router import Router
 from .systemd import SystemdLab
 from .topology import Site
 from .wireguard import WireGuard

@@ -14,7 +14,8 @@ from .errors import LabError
 from .lock import locked
 from .names import check_prefix
 from .netns import Node
-from .network import Network, Router
+from .network import Network
+from .router import Router
 from .signals import signals_raise
 from .topology import INTERNET, REGISTRY, Site
 from .wireguard import WireGuard

@@ -73,6 +73,13 @@ class Node:
         """
         return run_caught(self.name, argv, self.command(argv), stdin, check, timeout, env)
 
+    def ip(self, commands: Sequence[str]) -> None:
+        """Run several commands of ip(8), each without its ``ip``, in one process.
+
+        :raises LabError: when one fails; those after it are not run
+        """
+        self.run(["ip", "-batch", "-"], stdin="\n".join(commands) + "\n")
+
     def popen(self, argv: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
         """Start ``argv`` here; its pid is the process's own. At the latest the lab ends it."""
         options.setdefault("start_new_session", True)

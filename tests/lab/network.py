@@ -9,138 +9,28 @@ Both beds stand on this network; they differ in what runs on the hosts.
 
 from __future__ import annotations
 
-import dataclasses
 import subprocess
 import sys
 from collections.abc import Sequence
 
 from . import delay, netns
 from .errors import LabError
-from .nat import Nat, loss_ruleset, ruleset
 from .netns import Node
+from .router import Router, forget_addresses, set_addresses
 from .topology import (
     INTERNET,
     LAN_GATEWAY,
     PROVIDER,
     REGISTRY,
     REGISTRY_NET,
-    ROUTED_ADDRESSES,
     SITE_NETS,
     Attachment,
+    PublicNet,
     Site,
     SitePlan,
     plan,
     registry_attachment,
 )
-
-# A reboot inverts some bits of the mapped ports, never of the lowest three: hosts of one site whose
-# ports are neighbours do not get each other's old mappings.
-_SHIFT_STEP, _SHIFT_END = 8, 1024
-
-
-class Router:
-    """A site's router, whose NAT can be changed while packets flow."""
-
-    def __init__(self, site: SitePlan, nodes: dict[str, Node]) -> None:
-        self.site = site
-        self.node = nodes[site.router]
-        self.nat = site.site.nat
-        self._provider = nodes[site.provider] if site.is_double else None
-        self._hosts = {name: nodes[name] for name in site.hosts}
-        self._numbers = {name: number for number, name in enumerate(site.hosts)}
-        self._next_number = len(self._numbers)
-        self._shift = 0
-
-    def set_nat(self, nat: Nat | str) -> None:
-        """Do ``nat`` from now on (a kind's name keeps everything else) and forget all mappings.
-
-        :raises ValueError: for an unknown kind, or none for more hosts than there are addresses
-        :raises LabError: to ``double`` or from it, since a provider's NAT is a node more
-        """
-        if isinstance(nat, str):
-            nat = dataclasses.replace(self.nat, kind=nat)
-        if (nat.kind == "double") != self.site.is_double:
-            raise LabError(
-                f"{self.node.name} cannot become {nat.kind} while the lab is up: a double NAT has "
-                f"a provider's router more. Build the lab with it for site {self.site.site.name}"
-            )
-        before, self.nat = self.nat, nat
-        self.flush()
-        self.set_loss(nat.loss)
-        if (before.kind == "none") != self.is_public:
-            for name, node in self._hosts.items():
-                routed = self.site.routed_address(self._numbers[name])
-                verb = "add" if self.is_public else "delete"
-                _ip(node, [f"address {verb} {routed}/32 dev eth0", self._default_route(name)])
-
-    @property
-    def is_public(self) -> bool:
-        """Whether hosts have public addresses, since there is no NAT."""
-        return self.nat.kind == "none"
-
-    def set_loss(self, percent: int) -> None:
-        """Lose so many of the forwarded packets from now on; all mappings stay.
-
-        :raises ValueError: for what is no percentage
-        """
-        self.nat = dataclasses.replace(self.nat, loss=percent)
-        self.node.run(["nft", "-f", "-"], stdin=loss_ruleset(percent))
-
-    def flush(self) -> None:
-        """Forget all mappings. Where the kind of NAT keeps ports, new ones get the same ports."""
-        if self._provider:
-            _translate(self._provider, dataclasses.replace(self.nat, kind="port-restricted"))
-        _translate(self.node, self.nat, self._shift)
-
-    def reboot(self) -> None:
-        """Forget all mappings, and map every UDP port to another one than before.
-
-        Where NAT is double, the provider's goes on; it sees other ports of the router, and so
-        does the world.
-        """
-        self._shift = (self._shift + _SHIFT_STEP) % _SHIFT_END or _SHIFT_STEP
-        _translate(self.node, self.nat, self._shift)
-
-    def attachment(self, name: str) -> Attachment:
-        """The addresses of a host that is here."""
-        return self.site.attachment(self._numbers[name])
-
-    def outside(self, name: str) -> str:
-        """The IPv4 address under which the internet sees a host that is here."""
-        if self.is_public:
-            return self.site.routed_address(self._numbers[name])
-        return self.site.wan_address
-
-    def admit(self, node: Node) -> None:
-        """Give a host that has no addresses some that none had here for a while."""
-        others = {self._numbers[name] for name in self._hosts if name != node.name}
-        routed = {number % ROUTED_ADDRESSES for number in others}
-        if self.is_public and len(routed) == ROUTED_ADDRESSES:
-            raise LabError(f"no public address is left for {node.name} behind {self.node.name}")
-        while self.is_public and self._next_number % ROUTED_ADDRESSES in routed:
-            self._next_number += 1
-        self._hosts[node.name] = node
-        self._numbers[node.name] = self._next_number
-        self._next_number += 1
-        self.configure(node)
-
-    def dismiss(self, name: str) -> None:
-        """Forget a host that is no longer here."""
-        del self._hosts[name], self._numbers[name]
-
-    def configure(self, node: Node) -> None:
-        """Set the addresses and routes of a host that is here."""
-        lines = _addresses(self.attachment(node.name))
-        if self.is_public:
-            lines += [
-                f"address add {self.outside(node.name)}/32 dev eth0",
-                self._default_route(node.name),
-            ]
-        _ip(node, lines)
-
-    def _default_route(self, name: str) -> str:
-        source = f" src {self.outside(name)}" if self.is_public else ""
-        return f"route replace default via {LAN_GATEWAY} dev eth0{source}"
 
 
 class Network:
@@ -194,29 +84,29 @@ class Network:
         if before is after:
             raise LabError(f"{host} is behind {after.node.name} already; renumber it instead")
         cable = _cable(host)
-        _ip(before.node, [f"link set {cable} netns {after.node.pid}"])
-        _ip(node, [_FORGET_ADDRESSES])
+        before.node.ip([f"link set {cable} netns {after.node.pid}"])
+        forget_addresses(node)
         before.dismiss(host)
         self._places[host] = after
-        _ip(after.node, [f"link set {cable} master lan", f"link set {cable} up"])
+        after.node.ip([f"link set {cable} master lan", f"link set {cable} up"])
         after.admit(node)
 
     def renumber(self, host: str) -> None:
         """Take a host's addresses away and give it others of the same network."""
         node = self.nodes[host]
-        _ip(node, [_FORGET_ADDRESSES])
+        forget_addresses(node)
         if host == REGISTRY:
             self._registry_number += 1
-            _ip(node, _addresses(self.attachment(host)))
+            set_addresses(node, self.attachment(host))
         else:
             self._places[host].admit(node)
 
     def plug(self, host: str, state: str) -> None:
         """Set the far end of a host's cable ``up`` or ``down``."""
         if host == REGISTRY:
-            _ip(self.nodes[INTERNET], [f"link set {REGISTRY} {state}"])
+            self.nodes[INTERNET].ip([f"link set {REGISTRY} {state}"])
         else:
-            _ip(self._places[host].node, [f"link set {_cable(host)} {state}"])
+            self._places[host].node.ip([f"link set {_cable(host)} {state}"])
 
 
 def build(prefix: str, sites: Sequence[Site], registry_delay: float = 0.0) -> Network:
@@ -263,10 +153,12 @@ def _build_internet(nodes: dict[str, Node], registry_delay: float) -> None:
             f"address add {net.start6}:1/64 dev {net.bridge}",
             f"link set {net.bridge} up",
         ]
-    _ip(internet, lines)
+    internet.ip(lines)
     registry = nodes[REGISTRY]
     _link(registry, "eth0", internet, REGISTRY, bridge=REGISTRY_NET.bridge, seconds=registry_delay)
-    _ip(registry, _addresses(registry_attachment()))
+    set_addresses(registry, registry_attachment())
+    if registry_delay:
+        _greet(registry, REGISTRY_NET)
 
 
 def _build_site(nodes: dict[str, Node], site: SitePlan) -> None:
@@ -282,8 +174,7 @@ def _build_site(nodes: dict[str, Node], site: SitePlan) -> None:
         seconds=access.delay,
         jitter=access.jitter,
     )
-    _ip(
-        outermost,
+    outermost.ip(
         [
             f"address add {site.wan_address}/24 dev wan",
             f"address add {site.wan_address6}/64 dev wan",
@@ -291,8 +182,9 @@ def _build_site(nodes: dict[str, Node], site: SitePlan) -> None:
             f"route add default via {net.start6}:1",
         ],
     )
-    _ip(
-        nodes[INTERNET],
+    if access.delay:
+        _greet(outermost, net)
+    nodes[INTERNET].ip(
         [
             f"route add {site.routed_net} via {site.wan_address}",
             f"route add {site.lan6}:/64 via {site.wan_address6}",
@@ -300,16 +192,14 @@ def _build_site(nodes: dict[str, Node], site: SitePlan) -> None:
     )
     if site.is_double:
         _link(router, "wan", outermost, "lan")
-        _ip(
-            outermost,
+        outermost.ip(
             [
                 f"address add {PROVIDER}.1/24 dev lan",
                 f"address add {site.provider6}:1/64 dev lan",
                 f"route add {site.lan6}:/64 via {site.provider6}:10",
             ],
         )
-        _ip(
-            router,
+        router.ip(
             [
                 f"address add {PROVIDER}.10/24 dev wan",
                 f"address add {site.provider6}:10/64 dev wan",
@@ -317,8 +207,7 @@ def _build_site(nodes: dict[str, Node], site: SitePlan) -> None:
                 f"route add default via {site.provider6}:1",
             ],
         )
-    _ip(
-        router,
+    router.ip(
         [
             # An address of its own: else the bridge takes one from its ports, and another one when
             # a host moves away.
@@ -338,23 +227,6 @@ def _cable(host: str) -> str:
     return f"to-{host}"[:15]
 
 
-_FORGET_ADDRESSES = "address flush dev eth0 scope global"
-
-
-def _addresses(attachment: Attachment) -> list[str]:
-    return [
-        f"address add {attachment.ipv4} dev eth0",
-        f"address add {attachment.ipv6} dev eth0",
-        f"route replace default via {attachment.gateway} dev eth0",
-        f"route replace default via {attachment.gateway6} dev eth0",
-    ]
-
-
-def _translate(router: Node, nat: Nat, shift: int = 0) -> None:
-    router.run(["nft", "-f", "-"], stdin=ruleset(nat, shift))
-    router.run(["conntrack", "-F"])
-
-
 def _link(
     node: Node,
     interface: str,
@@ -372,10 +244,10 @@ def _link(
         _link_slowly(node, interface, other, other_interface, seconds, jitter)
     else:
         peer = f"peer name {other_interface} netns {other.pid}"
-        _ip(node, [f"link add name {interface} type veth {peer}"])
-    _ip(node, [f"link set {interface} up"])
+        node.ip([f"link add name {interface} type veth {peer}"])
+    node.ip([f"link set {interface} up"])
     master = [f"link set {other_interface} master {bridge}"] if bridge else []
-    _ip(other, [*master, f"link set {other_interface} up"])
+    other.ip([*master, f"link set {other_interface} up"])
 
 
 def _link_slowly(
@@ -395,6 +267,10 @@ def _link_slowly(
             raise LabError(f"no delayed cable to {node.name}: {line}{said.read()}")
 
 
-def _ip(node: Node, lines: list[str]) -> None:
-    """Run several ``ip`` commands in one process."""
-    node.run(["ip", "-batch", "-"], stdin="\n".join(lines) + "\n")
+def _greet(node: Node, net: PublicNet) -> None:
+    """Let a node and the internet learn each other's link addresses, as on a line in use.
+
+    On a line that takes its time, the first packets would wait for ARP and get lost there.
+    """
+    for gateway in (f"{net.start}.1", f"{net.start6}:1"):
+        node.run(["ping", "-c1", "-W5", gateway])

@@ -20,9 +20,10 @@ from .lock import locked
 from .names import check_prefix
 from .nat import Nat
 from .netns import Node
-from .network import Network, Router
+from .network import Network
 from .podman import Host, Podman
 from .progress import say, step
+from .router import Router
 from .signals import signals_raise
 from .ssh import Access
 from .topology import REGISTRY, Site, plan

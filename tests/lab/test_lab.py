@@ -7,18 +7,15 @@
 from __future__ import annotations
 
 import json
-import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.lab import BareLab, LabError, Nat, Node, Site, SystemdLab, netns, podman
+from tests.lab import BareLab, LabError, Nat, SystemdLab, netns, podman
 from tests.lab.lock import locked
 from tests.lab.systemd import default_state
 
@@ -61,7 +58,7 @@ class TestBareLab:
         assert netns.find(PREFIX) == {}
 
     def test_is_removed_when_it_fails_to_come_up(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("tests.lab.network.ruleset", lambda *_: "no such rule")
+        monkeypatch.setattr("tests.lab.router.ruleset", lambda *_: "no such rule")
         with pytest.raises(LabError, match="nft"), BareLab(PREFIX):
             pass
         assert netns.find(PREFIX) == {}
@@ -121,80 +118,9 @@ class TestBareLab:
         with pytest.raises(LabError, match="bad prefix"):
             BareLab("no spaces")
 
-    def test_moves_a_host_to_other_networks_and_addresses(self) -> None:
-        sites = [Site("alice"), Site("cafe", hosts=()), Site("office", Nat("none"), hosts=())]
-        with BareLab(PREFIX, sites) as lab:
-            alice = lab.host("alice")
-            seen = {(alice.address, alice.address6, alice.outside)}
-            for move in (
-                lambda: lab.renumber("alice"),
-                lambda: lab.move("alice", to="cafe"),
-                lambda: lab.renumber("alice"),
-                lambda: lab.move("alice", to="office"),
-                lambda: lab.move("alice", to="alice"),
-            ):
-                with events(alice) as told:
-                    move()
-                    for registry in ("203.0.113.4", "2001:db8::4"):
-                        alice.run(["ping", "-c1", "-W2", registry])
-                assert f"inet {alice.address}/24" in told[0]
-                assert f"inet6 {alice.address6}/64" in told[0]
-                assert "Deleted 2: eth0    inet " in told[0]
-                assert "default via 192.168.1.1 dev eth0" in told[0]
-                seen.add((alice.address, alice.address6, alice.outside))
-            assert len(seen) == 6
-            with pytest.raises(LabError, match="is behind router-a already"):
-                lab.move("alice", to="alice")
-
-    def test_takes_a_host_s_cable_away_and_moves_the_registry(self) -> None:
-        with BareLab(PREFIX) as lab:
-            alice = lab.host("alice")
-            with lab.unplugged("registry"), pytest.raises(LabError, match="100% packet loss"):
-                alice.run(["ping", "-c1", "-W0.3", lab.registry.address])
-            alice.run(["ping", "-c1", "-W2", lab.registry.address])
-            with lab.unplugged("alice"):
-                assert "NO-CARRIER" in alice.run(["ip", "link", "show", "eth0"]).stdout
-            alice.run(["ping", "-c1", "-W2", lab.registry.address6])
-            before = lab.registry.address
-            lab.renumber("registry")
-            assert lab.registry.address == lab.registry.outside != before
-            for address in (lab.registry.address, lab.registry.address6):
-                alice.run(["ping", "-c1", "-W2", address])
-
-    def test_delays_packets_on_access_links_and_loses_none(self) -> None:
-        sites = [Site("alice", delay=0.025), Site("bob", Nat("none"), delay=0.025)]
-        with BareLab(PREFIX, sites, registry_delay=0.025) as lab:
-            alice = lab.host("alice")
-            for address in (lab.registry.address, lab.host("bob").outside, "2001:db8::4"):
-                told = alice.run(["ping", "-i0.002", "-c20", "-q", address]).stdout
-                assert "20 received" in told
-                fastest = float(re.search(r"rtt min/avg/max/mdev = ([\d.]+)/", told)[1])
-                assert 100 <= fastest < 105
-
     def test_refuses_to_make_a_nat_double_that_was_built_single(self) -> None:
         with BareLab(PREFIX) as lab, pytest.raises(LabError, match="cannot become double"):
             lab.router("a").set_nat("double")
-
-
-@contextmanager
-def events(node: Node) -> Iterator[list[str]]:
-    """What rtnetlink tells in a node meanwhile, as ``ip monitor`` prints it; there at the end."""
-    monitor = node.popen(["ip", "monitor", "link", "address", "route"], stdout=subprocess.PIPE)
-    assert monitor.stdout
-    told: list[str] = []
-    try:
-        while not listens_to_rtnetlink(node, monitor.pid):
-            time.sleep(0.005)
-        yield told
-    finally:
-        monitor.terminate()
-        told.append(monitor.communicate()[0].decode())
-
-
-def listens_to_rtnetlink(node: Node, pid: int) -> bool:
-    """Whether a process of a node has subscribed to any group."""
-    rows = Path(f"/proc/{node.pid}/net/netlink").read_text(encoding="utf-8").splitlines()[1:]
-    return any(row.split()[2] == str(pid) and int(row.split()[3], 16) for row in rows)
 
 
 class program_with_a_lab:  # noqa: N801 - reads as a phrase in a with statement

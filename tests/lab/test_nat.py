@@ -181,6 +181,8 @@ def test_hosts_of_one_router_reach_each_other_by_their_mappings_only_with_hairpi
     with BareLab(PREFIX, [Site("home", Nat(kind), hosts=("alice", "amy"))]) as lab:
         router, registry = lab.router("home"), Udp(lab.registry, 5001)
         alice, amy = Udp(lab.host("alice"), 4000), Udp(lab.host("amy"), 4001)
+        for udp in (alice, amy):
+            udp.socket.settimeout(0.05)
         for hairpin, reboots in ((False, 0), (True, 0), (True, 1)):
             router.set_nat(Nat(kind, hairpin=hairpin))
             for _time in range(reboots):
@@ -188,8 +190,8 @@ def test_hosts_of_one_router_reach_each_other_by_their_mappings_only_with_hairpi
             of_alice, of_amy = (mapping(udp, registry, (REGISTRY, 5001)) for udp in (alice, amy))
             for udp, to in ((alice, of_amy), (amy, of_alice), (alice, of_amy)):
                 udp.send(to)  # if double, the router behind the provider's drops the first one
-            assert alice.source() == (of_amy if hairpin else None)
-            assert amy.source() == (of_alice if hairpin else None)
+            assert set(iter(alice.source, None)) == ({of_amy} if hairpin else set())
+            assert set(iter(amy.source, None)) == ({of_alice} if hairpin else set())
 
 
 def test_a_router_changes_its_nat_while_the_lab_is_up_and_forgets_its_mappings() -> None:
