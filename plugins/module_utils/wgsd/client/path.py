@@ -9,7 +9,6 @@ from __future__ import annotations
 import fcntl
 import itertools
 import logging
-import os
 import selectors
 import socket
 import struct
@@ -42,6 +41,7 @@ _RTA_GATEWAY = 5
 _RTA_PREFSRC = 7
 _RTA_MARK = 16
 _RTA_VIA = 18
+_SIOCGIFNAME = 0x8910
 _SIOCGIFFLAGS = 0x8913
 #: IFF_UP and IFF_RUNNING: the interface is switched on and has a carrier.
 _IFF_WORKS = 0x1 | 0x40
@@ -52,8 +52,9 @@ _ADDRESS_BITS = {socket.AF_INET: 32, socket.AF_INET6: 128}
 _U32 = struct.Struct("=I")
 #: The begin of a message about a link: type, index, flags.
 _LINK_SIGN = struct.Struct("=4xH14xiI")
-#: The struct ifreq.
-_INTERFACE_REQUEST = struct.Struct("=16sH22x")
+#: The struct ifreq: after the name there is an index, or flags.
+_INTERFACE_INDEX = struct.Struct("=16xi20x")
+_INTERFACE_FLAGS = struct.Struct("=16xH22x")
 _ANSWER_BYTES = 1 << 14
 
 
@@ -110,9 +111,8 @@ class _Kernel:
 
     def _works(self, interface: int) -> bool:
         # Not by rtnetlink, where we would wait for whoever is configuring interfaces just now.
-        name = os.fsencode(socket.if_indextoname(interface))
-        answer = fcntl.ioctl(self._socket, _SIOCGIFFLAGS, _INTERFACE_REQUEST.pack(name, 0))
-        _name, flags = _INTERFACE_REQUEST.unpack(answer)
+        named = fcntl.ioctl(self._socket, _SIOCGIFNAME, _INTERFACE_INDEX.pack(interface))
+        (flags,) = _INTERFACE_FLAGS.unpack(fcntl.ioctl(self._socket, _SIOCGIFFLAGS, named))
         return bool(flags & _IFF_WORKS == _IFF_WORKS)
 
 
