@@ -19,11 +19,11 @@ from wgsd.device.base import Backend
 from wgsd.device.kernel import KernelBackend
 from wgsd.device.userspace import UserspaceBackend
 from wgsd.keys import PublicKey
-from wgsd.model import Peer
+from wgsd.model import Endpoint, Peer
 
 from .bare import BareLab
 from .errors import LabError
-from .topology import REGISTRY, REGISTRY_ADDRESS
+from .topology import REGISTRY
 from .wireguard import WireGuard
 
 ENGINE = pathlib.Path(__file__).resolve().parents[2] / "plugins" / "module_utils"
@@ -41,11 +41,24 @@ class Mesh:
 
     Attributes:
         python: The interpreter that daemons run on.
+        ipv6: Whether tunnels are made over IPv6: the registry is known by its IPv6 address alone.
+
+    Args:
+        ports: Listening ports by host, where they are not `PORT`: hosts that share a NAT need
+            ports of their own, as the roles give them.
     """
 
-    def __init__(self, lab: BareLab, python: str = sys.executable) -> None:
+    def __init__(
+        self,
+        lab: BareLab,
+        python: str = sys.executable,
+        *,
+        ipv6: bool = False,
+        ports: t.Mapping[str, int] | None = None,
+    ) -> None:
         self.lab = lab
         self.python = python
+        self.ipv6 = ipv6
         self.devices: dict[str, WireGuard] = {}
         self._daemons: dict[tuple[str, str], subprocess.Popen[t.Any]] = {}
         names = list(lab.hosts)
@@ -54,7 +67,9 @@ class Mesh:
         }
         for name, host in lab.hosts.items():
             self.devices[name] = host.start_wireguard(
-                INTERFACE, address=f"{self.addresses[name]}/24", listen_port=PORT
+                INTERFACE,
+                address=f"{self.addresses[name]}/24",
+                listen_port=(ports or {}).get(name, PORT),
             )
         for name in names:
             for other in names:
@@ -74,10 +89,17 @@ class Mesh:
         """Make a device forget a peer."""
         self.devices[name].set("peer", str(self.key(other)), "remove")
 
-    def connect(self, name: str, *, registry_endpoint: str = f"{REGISTRY_ADDRESS}:{PORT}") -> None:
+    @property
+    def registry_endpoint(self) -> str:
+        """Where the registry's device is reached now."""
+        registry = self.lab.registry
+        return str(Endpoint(registry.address6 if self.ipv6 else registry.address, PORT))
+
+    def connect(self, name: str, *, registry_endpoint: str | None = None) -> None:
         """Give a host the registry as a peer: from here on the registry sees its endpoint."""
         self.devices[name].set(
-            *("peer", str(self.key(REGISTRY)), "endpoint", registry_endpoint),
+            *("peer", str(self.key(REGISTRY))),
+            *("endpoint", registry_endpoint or self.registry_endpoint),
             *("persistent-keepalive", "25", "allowed-ips", f"{SERVER}/32"),
         )
 
@@ -89,7 +111,7 @@ class Mesh:
         zone = {
             "zone": ZONE,
             "device": INTERFACE,
-            "self": {"endpoint": f"{REGISTRY_ADDRESS}:{PORT}", "allowed_ips": [SERVER]},
+            "self": {"endpoint": self.registry_endpoint, "allowed_ips": [SERVER]},
             "names": {str(self.key(name)): name for name in self.devices},
         }
         config = {"zones": [zone], "state_dir": "/run/wgsd-state", **settings}
