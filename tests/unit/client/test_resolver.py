@@ -77,12 +77,11 @@ def bed():
 def test_the_addresses_of_a_name_come_once_without_repetition(bed):
     bed.resolver.ask(REGISTRY)
     bed.turn()
-    assert bed.resolver.has_news
+    assert bed.resolver.resolved == 1
     assert bed.resolver.take(REGISTRY) == [
         Endpoint("203.0.113.4", 51820),
         Endpoint("2001:db8::4", 51820),
     ]
-    assert not bed.resolver.has_news
     assert bed.resolver.take(REGISTRY) is None
 
 
@@ -152,7 +151,7 @@ def test_what_is_under_way_when_it_is_closed_harms_nobody(bed):
     bed.resolver.close()
     bed.system.free.set()
     bed.turn(seconds=0.05)
-    assert not bed.resolver.has_news
+    assert bed.resolver.resolved == 0
 
 
 def test_the_name_of_this_host_is_resolved_by_the_real_system():

@@ -31,6 +31,7 @@ from ..plan import (
     renewals,
     wants_record,
 )
+from .anchors import Anchors
 
 log = logging.getLogger("wgsd.client")
 
@@ -101,6 +102,7 @@ class Agent:
         directory: ReadableDirectory,
         *,
         prober: Probing | None = None,
+        anchors: Anchors | None = None,
         opener: t.Callable[[str], Backend] = open_device,
         now: t.Callable[[], Moment] = clock.moment,
     ) -> None:
@@ -108,10 +110,12 @@ class Agent:
 
         Args:
             prober: Asks peers for a sign of life; None for a single look, which cannot wait for it.
+            anchors: Looks after the registries' peer entries; None for leaving them alone.
         """
         self._settings = settings
         self._directory = directory
         self._prober = prober
+        self._anchors = anchors
         self._opener = opener
         self._now = now
         self._addresses = [server.address for server in settings.registries]
@@ -138,17 +142,18 @@ class Agent:
         """What the last read showed."""
         return self._device
 
-    def look(self, *, moved: bool = False) -> Look:
+    def look(self, *, moved: bool = False, silent: t.Collection[Endpoint] = ()) -> Look:
         """Look once: read the device, ask the directory, decide, set.
 
         Args:
             moved: Whether this host has moved since the last look.
+            silent: The DNS servers that owe us an answer.
 
         Raises:
             DeviceError: the device is out of reach.
         """
         try:
-            return self._look(self._opened(), moved)
+            return self._look(self._opened(), moved, silent)
         except DeviceError:
             self._device = None
             self.close()
@@ -204,10 +209,12 @@ class Agent:
         self._device = device
         return device
 
-    def _look(self, backend: Backend, moved: bool) -> Look:
+    def _look(self, backend: Backend, moved: bool, silent: t.Collection[Endpoint]) -> Look:
         device = self._read(backend)
         if moved and backend.kind == "userspace":
             backend.apply(renewals(device))
+        if self._anchors:
+            backend.apply(self._anchors.look(device, self._registries, silent))
         trouble: ServerError | None = None
         waited = False
         try:

@@ -24,9 +24,7 @@ log = logging.getLogger("wgsd.client")
 class Resolving(t.Protocol):
     """What is needed of a `Resolver`."""
 
-    @property
-    def has_news(self) -> bool:
-        """Whether there is a result that nobody has taken."""
+    resolved: int
 
     def ask(self, where: HostPort) -> None:
         """Begin to resolve a name."""
@@ -76,9 +74,9 @@ class Anchors:
         self._anchors: dict[PublicKey, _Anchor] = {}
 
     @property
-    def has_news(self) -> bool:
-        """Whether a name has been resolved since the last look."""
-        return self._resolver.has_news
+    def resolved(self) -> int:
+        """How many names have been resolved so far."""
+        return self._resolver.resolved
 
     def look(
         self,

@@ -16,10 +16,12 @@ from ..directory import Directory
 from ..errors import DeviceError, WgsdError
 from ..replica import Replica
 from .agent import Agent, Look
+from .anchors import Anchors
 from .pace import Pace
 from .path import PathWatcher
 from .prober import Prober
 from .report import Report
+from .resolver import Resolver
 from .view import View
 from .waiting import Waiting
 
@@ -53,12 +55,14 @@ class Loop:
         # No retries: the next look is one, and it comes the sooner.
         directory = Directory(zone, registries, timeout=0.5, retries=0, key=key)
         self._view = View(directory, self._replica)
-        self._agent = Agent(settings, self._view, prober=self._prober)
+        self._anchors = Anchors(settings, Resolver(selector))
+        self._agent = Agent(settings, self._view, prober=self._prober, anchors=self._anchors)
         self._report = Report(settings)
         self._pace = Pace()
         self._trouble = ""
         self._look: Look | None = None
-        self._looked_at = self._replica.version
+        self._servers = frozenset(registries)
+        self._seen = self._signs()
         self._moved = False
 
     def run(self) -> None:
@@ -71,6 +75,7 @@ class Loop:
     def close(self) -> None:
         """Close everything."""
         self._agent.close()
+        self._anchors.close()
         self._paths.close()
         self._prober.close()
         self._replica.close()
@@ -84,15 +89,16 @@ class Loop:
                 self._publish(look)
                 return self._pace.left(time.monotonic())
         handshakes = self._handshakes()
-        version = self._replica.version
         moved, self._moved = self._moved or self._paths.moved(), False
+        self._seen = self._signs()
+        in_trouble = self._look is not None and self._look.trouble is not None
+        silent = self._servers if in_trouble else self._replica.silent
         try:
-            look = self._agent.look(moved=moved)
+            look = self._agent.look(moved=moved, silent=silent)
         except DeviceError as exc:
             self._look = None
             self._tell(exc)
             return self._pace.after_fault(time.monotonic())
-        self._looked_at = version
         self._tell(look.trouble)
         device = self._agent.device
         if device is not None:
@@ -100,7 +106,7 @@ class Loop:
             self._paths.watch([e.address for e in endpoints if e is not None], device.fwmark)
         if moved:
             self._replica.poll()
-        if self._handshakes() != handshakes:
+        if any(at > handshakes.get(key, 0.0) for key, at in self._handshakes().items()):
             self._view.hurry()
         self._publish(look)
         return self._pace.after_look(
@@ -113,20 +119,25 @@ class Loop:
     def _wait(self, seconds: float) -> None:
         """Wait for *seconds*, for a decision to be due, or for news."""
         if self._look is not None:
-            seconds = min(seconds, max(0.0, self._look.due - clock.steady()))
+            due = min(self._look.due, self._anchors.due)
+            seconds = min(seconds, max(0.0, due - clock.steady()))
         self._waiting.wait(self._parts, seconds, self._is_news, at_least=self._pace.shortest)
 
     def _is_news(self) -> bool:
         self._moved = self._moved or self._paths.moved()
-        return self._moved or self._prober.has_heard or self._replica.version != self._looked_at
+        return self._moved or self._prober.has_heard or self._signs() != self._seen
+
+    def _signs(self) -> tuple[object, ...]:
+        """Return what calls for a look when it changes."""
+        return self._replica.version, self._replica.silent, self._anchors.resolved
 
     def _is_due(self) -> bool:
         """Whether more than an answer to a probe calls for a turn."""
         return (
             self._look is None
             or self._moved
-            or self._replica.version != self._looked_at
-            or self._look.due <= clock.steady()
+            or self._signs() != self._seen
+            or min(self._look.due, self._anchors.due) <= clock.steady()
             or self._pace.left(time.monotonic()) <= 0
         )
 

@@ -71,7 +71,7 @@ class Resolver:
     """Resolves one name after the other.
 
     Attributes:
-        has_news: Whether there is a result that nobody has taken.
+        resolved: How many results there were so far.
     """
 
     def __init__(
@@ -89,6 +89,7 @@ class Resolver:
             getaddrinfo: The system's resolver.
             clock: Monotonic seconds.
         """
+        self.resolved = 0
         self._selector = selector
         self._getaddrinfo = getaddrinfo
         self._clock = clock
@@ -96,11 +97,6 @@ class Resolver:
         self._lookup: _Lookup | None = None
         self._results: dict[HostPort, list[Endpoint]] = {}
         self._told: dict[HostPort, str] = {}
-
-    @property
-    def has_news(self) -> bool:
-        """Whether there is a result that nobody has taken."""
-        return bool(self._results)
 
     def ask(self, where: HostPort) -> None:
         """Begin to resolve a name, as soon as no other one is being resolved."""
@@ -151,6 +147,7 @@ class Resolver:
         else:
             text = f"{where.host} stands for {', '.join(sorted(e.host for e in found))}"
             self._results[where] = found
+        self.resolved += 1
         if self._told.get(where) != text:
             log.info("%s", text)
         self._told[where] = text
