@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import functools
 import os
+import socket
 import subprocess
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from .errors import LabError
@@ -113,12 +115,18 @@ def _start_userspace(node: Node, interface: str) -> subprocess.Popen[Any]:
 
 
 def _wait_for_socket(node: Node, interface: str, process: subprocess.Popen[Any]) -> None:
-    socket = node.path(f"/run/wireguard/{interface}.sock")
+    path = node.path(f"/run/wireguard/{interface}.sock")
     deadline = time.monotonic() + _PATIENCE
-    while not socket.exists():
+    while not _listens(path):
         if process.poll() is not None or time.monotonic() > deadline:
             process.kill()
             process.wait()
             log = node.path(f"/run/{interface}.log").read_text(encoding="utf-8", errors="replace")
             raise LabError(f"{node.name}: wireguard-go made no {interface}: {log.strip()}")
         time.sleep(0.005)
+
+
+def _listens(path: Path) -> bool:
+    """Whether a process has got as far as to listen; wg removes a socket on which none does."""
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(str(path)) == 0
