@@ -46,7 +46,7 @@ class Nat:
 def ruleset(nat: Nat, shift: int = 0) -> str:
     """The ``nft -f`` script that makes a router with interfaces ``lan`` and ``wan`` do ``nat``.
 
-    Of ``nat.loss`` it knows nothing; see :func:`loss_ruleset`.
+    Loss has a script of its own (:func:`loss_ruleset`), so that it changes while mappings stay.
 
     :param shift: every UDP port of a host is mapped as if it were the port with these bits
         inverted: another shift gives another port, and still one for all destinations

@@ -240,12 +240,13 @@ def _link(
 
     :param seconds: how long a packet is under way, give or take ``jitter``
     """
+    create: list[str] = []
     if seconds:
         _link_slowly(node, interface, other, other_interface, seconds, jitter)
     else:
         peer = f"peer name {other_interface} netns {other.pid}"
-        node.ip([f"link add name {interface} type veth {peer}"])
-    node.ip([f"link set {interface} up"])
+        create = [f"link add name {interface} type veth {peer}"]
+    node.ip([*create, f"link set {interface} up"])
     master = [f"link set {other_interface} master {bridge}"] if bridge else []
     other.ip([*master, f"link set {other_interface} up"])
 
@@ -253,6 +254,7 @@ def _link(
 def _link_slowly(
     node: Node, interface: str, other: Node, other_interface: str, seconds: float, jitter: float
 ) -> None:
+    """Both ends of a cable, and the process that is the cable (`delay`); the lab ends it."""
     ends = [interface, str(other.pid), other_interface]
     process = node.popen(
         [sys.executable, "-I", "-S", delay.__file__, *ends, str(seconds), str(jitter)],

@@ -48,7 +48,6 @@ class Router:
             raise ValueError(f"without NAT there are addresses for {ROUTED_ADDRESSES} hosts")
         before, self.nat = self.nat, nat
         self.flush()
-        self.set_loss(nat.loss)
         if (before.kind == "none") != self.is_public:
             for node in self._hosts.values():
                 self._set_public(node)
@@ -69,7 +68,8 @@ class Router:
     def flush(self) -> None:
         """Forget all mappings. Where the kind of NAT keeps ports, new ones get the same ports."""
         if self._provider:
-            _translate(self._provider, dataclasses.replace(self.nat, kind="port-restricted"))
+            provided = dataclasses.replace(self.nat, kind="port-restricted", loss=0)
+            _translate(self._provider, provided, shift=0)
         _translate(self.node, self.nat, self._shift)
 
     def reboot(self) -> None:
@@ -145,6 +145,6 @@ def forget_addresses(node: Node) -> None:
     node.ip(["address flush dev eth0 scope global"])
 
 
-def _translate(router: Node, nat: Nat, shift: int = 0) -> None:
-    router.run(["nft", "-f", "-"], stdin=ruleset(nat, shift))
+def _translate(router: Node, nat: Nat, shift: int) -> None:
+    router.run(["nft", "-f", "-"], stdin=ruleset(nat, shift) + loss_ruleset(nat.loss))
     router.run(["conntrack", "-F"])

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_interface
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,17 @@ def test_every_node_of_the_largest_plan_has_addresses_of_its_own() -> None:
     outside += [plan.public_address(host) for plan in plans for host in plan.hosts]
     assert len(set(outside)) == 2 * topology.MAX_SITES
     assert topology.REGISTRY_ADDRESS not in outside
+
+
+def test_a_host_gets_200_times_other_addresses_of_its_network() -> None:
+    for site in topology.plan([Site(f"site{number}") for number in range(topology.MAX_SITES)]):
+        numbered = [site.attachment(number) for number in range(200)]
+        for addresses, gateway in (
+            ([attachment.ipv4 for attachment in numbered], f"{topology.LAN_GATEWAY}/24"),
+            ([attachment.ipv6 for attachment in numbered], f"{site.lan6}:1/64"),
+        ):
+            assert len({*addresses, gateway}) == 201
+            assert len({ip_interface(text).network for text in (*addresses, gateway)}) == 1
 
 
 def test_more_sites_than_addresses_are_refused() -> None:
