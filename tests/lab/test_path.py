@@ -15,6 +15,7 @@ import pytest
 from wgsd.client.path import PathWatcher
 
 from . import netns, wireguard
+from .lock import locked
 
 pytestmark = pytest.mark.lab
 
@@ -75,14 +76,15 @@ class Host:
 
 @pytest.fixture
 def host() -> t.Iterator[Host]:
-    netns.remove(PREFIX)
-    try:
-        host = Host()
-        assert not host.moved(0.05)
-        yield host
-        host.close()
-    finally:
+    with locked(PREFIX):
         netns.remove(PREFIX)
+        try:
+            host = Host()
+            assert not host.moved(0.05)
+            yield host
+            host.close()
+        finally:
+            netns.remove(PREFIX)
 
 
 def test_another_address_on_the_same_network_is_a_move_within_a_tenth_of_a_second(host):

@@ -17,6 +17,7 @@ from wgsd.keys import PublicKey
 from wgsd.model import Peer
 
 from . import netns, wireguard
+from .lock import locked
 from .netns import Node
 from .wireguard import WireGuard
 
@@ -103,13 +104,14 @@ class Tunnel:
 
 @pytest.fixture
 def tunnel() -> t.Iterator[Tunnel]:
-    netns.remove(PREFIX)
-    try:
-        tunnel = Tunnel()
-        yield tunnel
-        tunnel.close()
-    finally:
+    with locked(PREFIX):
         netns.remove(PREFIX)
+        try:
+            tunnel = Tunnel()
+            yield tunnel
+            tunnel.close()
+        finally:
+            netns.remove(PREFIX)
 
 
 def firewall(node: Node, hook: str, verdict: str) -> None:

@@ -43,11 +43,15 @@ class World:
         self.selector = selectors.DefaultSelector()
         self.prober = Prober(interface, self.selector, lambda: self.now)
 
-    def heard(self) -> dict[PublicKey, float]:
-        """Let packets arrive until no more do, and return who was heard."""
+    def work(self) -> None:
+        """Let packets arrive until no more do."""
         while ready := self.selector.select(SILENCE):
             for key, _events in ready:
                 key.data()
+
+    def heard(self) -> dict[PublicKey, float]:
+        """Return who was heard when no more packets arrive."""
+        self.work()
         return self.prober.heard()
 
     def close(self) -> None:
@@ -101,7 +105,11 @@ def test_a_peer_s_address_is_the_first_that_is_one_host_s(allowed_ips, address):
 
 def test_peers_whose_kernels_refuse_are_heard_once(world):
     world.prober.probe([BOB, CAROL])
+    assert not world.prober.has_heard
+    world.work()
+    assert world.prober.has_heard
     assert world.heard().keys() == {BOB.public_key, CAROL.public_key}
+    assert not world.prober.has_heard
     assert world.heard() == {}
 
 
