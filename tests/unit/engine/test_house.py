@@ -17,7 +17,7 @@ ROOT = pathlib.Path(__file__).parents[3]
 ENGINE = ROOT / "plugins" / "module_utils" / "wgsd"
 #: The floors, lowest first; what stands on one may import what stands below, never beside it.
 FLOORS = (
-    ("errors", "systemd", "table"),
+    ("clock", "errors", "privileges", "systemd", "table"),
     ("thirdparty", "keys"),
     ("model",),
     ("names",),

@@ -21,9 +21,10 @@ import pytest
 
 from tests.unit.responder.test_sockets import free_port
 from tests.unit.zone.asking import ALICE, ZONE, content
+from wgsd import privileges
 from wgsd.config import Access, ResponderSettings, ZoneSettings
 from wgsd.model import Endpoint
-from wgsd.responder import children, privileges
+from wgsd.responder import children
 from wgsd.responder import crew as module
 from wgsd.responder.crew import Crew, Member
 from wgsd.responder.sockets import Listener, listen

@@ -19,9 +19,9 @@ import typing as t
 import prometheus_client.parser
 import pytest
 
-from wgsd import __version__, thirdparty
+from wgsd import __version__, privileges, thirdparty
 from wgsd.errors import DependencyError
-from wgsd.responder import exporter, privileges, stats
+from wgsd.responder import exporter, stats
 from wgsd.responder.stats import Board, Main, Notifying, Reading, ZoneFigure, slot
 
 pytestmark = pytest.mark.unit

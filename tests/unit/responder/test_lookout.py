@@ -21,9 +21,9 @@ from tests.unit.responder.test_crew import status
 from wgsd.config import ZoneSettings
 from wgsd.keys import PublicKey
 from wgsd.model import Device, Endpoint, Peer
+from wgsd.privileges import READ_DEVICE
 from wgsd.responder import lookout as module
 from wgsd.responder.lookout import Lookout, Sighting
-from wgsd.responder.privileges import READ_DEVICE
 from wgsd.responder.stats import Board, Reading
 from wgsd.responder.watcher import Watcher
 from wgsd.zone import serial

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import typing as t
 
+from .. import privileges
 from ..config import Access, Remote, ResponderSettings, ZoneSettings
 from ..device import open_device
 from ..device.link import addresses
@@ -16,7 +17,7 @@ from ..errors import DeviceError
 from ..model import Endpoint
 from ..thirdparty import dns
 from ..zone.version import Interface, tunnel_addresses
-from . import exporter, keys, privileges
+from . import exporter, keys
 from .supervisor import Supervisor
 
 #: The longest zone, in bytes on the wire, whose SRV answers with two allowed IPs fit 512 bytes.

@@ -10,12 +10,11 @@ import dataclasses
 import logging
 import typing as t
 
-from .. import systemd
+from .. import privileges, systemd
 from ..config import DNS_PORT, ResponderSettings
 from ..errors import UsageError
 from ..model import Endpoint
 from ..zone.served import LOOPBACK
-from . import privileges
 from .lookout import Sighting
 from .sockets import Listener, listen
 

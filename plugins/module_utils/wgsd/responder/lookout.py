@@ -15,8 +15,9 @@ import socket
 import time
 import typing as t
 
+from .. import privileges
 from ..zone.version import Delta
-from . import children, frames, privileges
+from . import children, frames
 from .watcher import Watcher
 
 log = logging.getLogger(__name__)

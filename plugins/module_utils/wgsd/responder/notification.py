@@ -14,8 +14,9 @@ import socket
 import time
 import typing as t
 
+from .. import privileges
 from ..config import ResponderSettings
-from . import children, notifier, privileges
+from . import children, notifier
 from .stats import Block, Notifying
 from .worker import load_record_types
 

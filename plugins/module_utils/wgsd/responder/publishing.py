@@ -12,10 +12,11 @@ import socket
 import time
 import typing as t
 
+from .. import privileges
 from ..config import PublishTarget, ResponderSettings
 from ..thirdparty import dns
 from ..zone.version import Chain, Delta
-from . import children, privileges
+from . import children
 from .publisher import Publisher, publish
 from .updates import Target
 

@@ -18,11 +18,11 @@ import time
 import types
 import typing as t
 
-from .. import systemd
+from .. import privileges, systemd
 from ..config import ResponderSettings
 from ..device import Backend
 from ..zone.version import Chain, Delta, Interface
-from . import children, exporter, keys, privileges, report
+from . import children, exporter, keys, report
 from .crew import Crew, Member
 from .handover import Handover
 from .listening import Listening
