@@ -6,19 +6,18 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 from . import apt_sources, image_recipe
 from .errors import LabError
+from .lock import file_locked
 from .progress import say, step
 
 _RECIPE = Path(image_recipe.__file__)
@@ -46,7 +45,7 @@ def ensure(suite: str, cache: Path) -> Path:
         raise LabError(f"unknown Debian suite {suite!r}; the lab knows {apt_sources.SUITES}")
     image = path(suite, cache)
     image.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # it holds setuid programs
-    with _locked(image.parent / f"{image.name}.lock"):
+    with file_locked(image.parent / f"{image.name}.lock"):
         if not image.exists():
             with step(f"building the image {image.name} (packages are downloaded)"):
                 _build(suite, image)
@@ -63,7 +62,7 @@ def collect_garbage(cache: Path) -> list[str]:
     removed = []
     for entry in sorted(images.iterdir()) if images.exists() else []:
         if entry.is_dir() and entry.name not in current and not _is_mounted(entry):
-            with _locked(images / f"{entry.name.lstrip('.').split('.')[0]}.lock"):
+            with file_locked(images / f"{entry.name.lstrip('.').split('.')[0]}.lock"):
                 shutil.rmtree(entry)
             removed.append(entry.name)
     for entry in sorted(images.glob("*.lock")):
@@ -79,18 +78,6 @@ def _is_mounted(image: Path) -> bool:
             if str(image) in mounts.read_text(encoding="utf-8"):
                 return True
     return False
-
-
-@contextmanager
-def _locked(lock: Path) -> Iterator[None]:
-    """Hold ``lock``, so that two labs that start at once build an image once."""
-    with lock.open("w", encoding="utf-8") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say(f"waiting for another lab that holds {lock.name}")
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
 
 
 def _build(suite: str, image: Path) -> None:

@@ -2,14 +2,16 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""One process at a time works on the lab of a prefix; a second one waits instead of removing it."""
+"""One process at a time works on a lab, or fills a folder of the cache; a second one waits."""
 
 from __future__ import annotations
 
+import fcntl
 import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from .errors import LabError
 from .progress import say
@@ -39,4 +41,16 @@ def locked(prefix: str, patience: float = 300.0) -> Iterator[None]:
                 say(f"waiting for another process that works on the lab {prefix}")
                 told = True
             time.sleep(0.1)
+        yield
+
+
+@contextmanager
+def file_locked(lock: Path) -> Iterator[None]:
+    """Hold the file ``lock``, so that two processes that start at once make its folder once."""
+    with lock.open("w", encoding="utf-8") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"waiting for another process that holds {lock.name}")
+            fcntl.flock(handle, fcntl.LOCK_EX)
         yield

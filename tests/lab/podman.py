@@ -17,7 +17,6 @@ import shutil
 import subprocess
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +48,7 @@ _PRIVATE_RUN = """
 lab={run_dir}
 mkdir -p $lab/new
 mount -t tmpfs -o mode=755 tmpfs $lab/new
-mkdir -p $lab/new$(dirname ${{lab#/run}}) $lab/new${{lab#/run}}
+mkdir $lab/new${{lab#/run}}
 mount --bind $lab $lab/new${{lab#/run}}
 mount --no-mtab --move $lab/new /run
 rmdir $lab/new
@@ -69,8 +68,11 @@ exit 1
 
 
 def run_dir(prefix: str) -> Path:
-    """Where a lab's sockets lie on the machine: short, since a socket's path has 107 bytes."""
-    return Path("/run/wgsd-lab") / prefix
+    """Where a lab's sockets lie on the machine: short, since a socket's path has 107 bytes.
+
+    No folder is shared by labs: one that goes could take it from under one that comes up.
+    """
+    return Path(f"/run/wgsd-lab-{prefix}")
 
 
 def machine_kind() -> str:
@@ -275,8 +277,6 @@ def remove_traces(prefix: str) -> None:
     if result.returncode != 0:
         raise LabError(f"lab {prefix}: {result.stderr.strip()}")
     shutil.rmtree(run_dir(prefix), ignore_errors=True)
-    with suppress(OSError):  # another lab has its sockets there, or nothing ever had
-        run_dir(prefix).parent.rmdir()
 
 
 def _cgroup(prefix: str) -> str:

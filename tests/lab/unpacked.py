@@ -9,17 +9,19 @@ from __future__ import annotations
 import pathlib
 import subprocess
 
+from .lock import file_locked
 from .machine import cache_dir
 
 
 def unpacked(*packages: str) -> pathlib.Path:
     """Return the folder in which these packages are unpacked; the first call fetches them."""
     folder = cache_dir() / packages[0]
-    if not (folder / "done").exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        fetch = ["apt-get", "download", "-q", "-o", "APT::Sandbox::User=root"]
-        subprocess.run([*fetch, *packages], cwd=folder, check=True, stdout=subprocess.DEVNULL)
-        for archive in folder.glob("*.deb"):
-            subprocess.run(["dpkg-deb", "-x", archive, folder], check=True)
-        (folder / "done").touch()
+    folder.mkdir(parents=True, exist_ok=True)
+    with file_locked(folder / "lock"):
+        if not (folder / "done").exists():
+            fetch = ["apt-get", "download", "-q", "-o", "APT::Sandbox::User=root"]
+            subprocess.run([*fetch, *packages], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+            for archive in folder.glob("*.deb"):
+                subprocess.run(["dpkg-deb", "-x", archive, folder], check=True)
+            (folder / "done").touch()
     return folder
