@@ -169,6 +169,10 @@ class Agent:
         if device is None or self._prober is None:
             return None
         self._heard.update(self._prober.heard())
+        last = [self._last.get(key) for key in self._heard]
+        if any(decision is None or decision.change for decision in last):
+            # What was read is no longer so.
+            return None
         decisions = self._decide(device, moved=False, only=frozenset(self._heard))
         if any(decision.change or decision.probe for decision in decisions):
             return None

@@ -44,7 +44,9 @@ def ask(memory: Memory, why: str, now: float, *, dead: bool = False) -> Memory:
 
 def learn(memory: Memory, now: float) -> Memory:
     """Begin to find out whether a peer answers probes."""
-    asking = Asking(now, "whether it answers probes", LEARNING_GAP, LEARNING_PATIENCE)
+    asking = Asking(
+        now, "whether it answers probes", LEARNING_GAP, LEARNING_PATIENCE, learning=True
+    )
     return dataclasses.replace(memory, asking=asking)
 
 
@@ -95,8 +97,13 @@ def conclude(memory: Memory, peer: Peer, now: float, *, heard: bool) -> tuple[Me
     if heard:
         return dataclasses.replace(memory, asking=None), True
     came = peer.rx_bytes != asking.mark
+    if asking.learning:
+        # Its other packets show that it lives: it does not answer.
+        if came and asking.sent >= PROBES and now - asking.last >= asking.gap:
+            return dataclasses.replace(memory, asking=None, answers=False), True
+        return memory, came
     early = asking.sent < PROBES if memory.answers else now - asking.last < GAP_MIN
     if not came or (early and not asking.dead):
         return memory, False
-    # It lives, and does not answer.
-    return dataclasses.replace(memory, asking=None, answers=False), True
+    # The way may have been barred for our probes until now: does it still answer?
+    return learn(memory, now), True

@@ -109,6 +109,8 @@ def _ask(memory: Memory, situation: Situation) -> Memory:
         memory = dataclasses.replace(memory, refuted=elsewhere)
     if situation.stirred:
         return probing.ask(memory, "this host has moved", now)
+    if memory.asking is not None and memory.asking.dead:
+        return memory
     if news and elsewhere and elsewhere != memory.refuted:
         return probing.ask(memory, "the directory has another endpoint", now)
     if memory.asking is not None:

@@ -57,6 +57,7 @@ class Asking:
         last: When the last of them was.
         mark: The device's count of received bytes at that time.
         dead: Whether it has been concluded that nothing comes from the peer.
+        learning: Whether only whether it answers is to be found out.
     """
 
     since: float
@@ -67,6 +68,7 @@ class Asking:
     last: float = 0.0
     mark: int = 0
     dead: bool = False
+    learning: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
