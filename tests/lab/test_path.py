@@ -135,6 +135,11 @@ def test_an_address_that_new_packets_do_not_take_is_no_move(host):
 
 def test_a_cable_that_is_pulled_and_plugged_is_a_move_when_it_is_plugged(host):
     host.router.run(["ip", "link", "set", "lan", "down"])
+    deadline = time.monotonic() + PATIENCE
+    # The kernel may take up to a second to say so.
+    while "NO-CARRIER" not in host.node.run(["ip", "link", "show", "dev", "eth0"]).stdout:
+        assert time.monotonic() < deadline
+        assert not host.moved(0.05)
     assert not host.moved()
     host.router.run(["ip", "link", "set", "lan", "up"])
     assert host.moved(PATIENCE)
