@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What clients ask for while nothing happens: real ones, whose peers are all direct."""
+"""What clients ask for while nothing happens: real ones, whose own peers are all direct."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import typing as t
 
 from tests.lab.bare import BareLab
 from tests.lab.mesh import Mesh
+from tests.lab.topology import REGISTRY
+from wgsd.keys import PublicKey
 
 from .stats import Goal, row
 
@@ -26,6 +28,7 @@ def measure(seconds: float) -> dict[str, t.Any]:
         lab.registry.path("/run/wgsd-responder").mkdir()
         mesh.start_responder()
         names = ("alice", "bob")
+        _add_crowd(mesh, 1_000 - len(names))
         for name in names:
             mesh.connect(name)
             mesh.start_client(name)
@@ -44,3 +47,14 @@ def measure(seconds: float) -> dict[str, t.Any]:
         goal=Goal("max", "<=", 50),
         note=f"from {asked} queries of {len(names)} clients",
     )
+
+
+def _add_crowd(mesh: Mesh, size: int) -> None:
+    """Have the registry know *size* other peers: clients ask the more rarely the more there are."""
+    arguments = []
+    for number in range(1, size + 1):
+        host = f"{number // 250}.{number % 250 + 1}"
+        key = PublicKey(number.to_bytes(32, "big"))
+        arguments += ["peer", str(key), "endpoint", f"198.18.{host}:51820"]
+        arguments += ["allowed-ips", f"10.1.{host}/32"]
+    mesh.devices[REGISTRY].set(*arguments)

@@ -14,10 +14,12 @@ from tests.unit.replica.primary import ZONE
 from wgsd.errors import ServerError
 from wgsd.keys import PublicKey
 from wgsd.model import Endpoint
+from wgsd.replica import subscription
 from wgsd.replica.subscription import (
     FAULT_PAUSE,
     NOTICE_GRACE,
     POLL_INTERVAL,
+    POLL_SHORTEST,
     REFUSED_PAUSE,
     UDP_PATIENCE,
 )
@@ -75,8 +77,17 @@ def test_a_difference_that_fits_no_datagram_comes_over_tcp(world, primary, repli
     assert primary.asked[:2] == ["IXFR udp", "IXFR tcp"]
 
 
-def test_a_quiet_client_asks_once_in_thirty_seconds(world, primary, replica):
-    world.pass_time(replica, 20 * POLL_INTERVAL)
+@pytest.mark.parametrize(("peers", "seconds"), [(1, POLL_SHORTEST), (20, 20), (100, POLL_INTERVAL)])
+def test_a_quiet_client_asks_the_more_rarely_the_more_there_may_be(
+    world, peers, seconds, monkeypatch
+):
+    monkeypatch.setattr(subscription, "POLL_LOAD", 1)
+    primary = world.primary()
+    primary.publish({PublicKey(number.to_bytes(32, "big")): 1 for number in range(1, peers + 1)})
+    replica = world.replica(primary)
+    world.pass_time(replica, 1)
+    primary.asked.clear()
+    world.pass_time(replica, 20 * seconds)
     assert primary.asked == ["IXFR udp"] * 20
 
 

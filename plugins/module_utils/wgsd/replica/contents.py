@@ -43,6 +43,11 @@ class Contents:
             return int(rdata.serial)
         return None
 
+    @property
+    def size(self) -> int:
+        """How many peers the zone lists."""
+        return len(self._instances())
+
     def lookup(self, keys: t.Iterable[PublicKey]) -> dict[PublicKey, PeerRecord | None]:
         """Look up peers, as `Directory.lookup` does."""
         self.failures = {}
@@ -59,8 +64,7 @@ class Contents:
 
     def browse(self) -> list[PeerRecord]:
         """List all peers, as `Directory.browse` does."""
-        targets = self._find(dns.name.from_text(service_name(str(self.zone.origin))), "PTR")
-        keys = [key for key in (instance_key(rdata.target) for rdata in targets) if key]
+        keys = [key for key in (instance_key(rdata.target) for rdata in self._instances()) if key]
         return by_name(record for record in self.lookup(keys).values() if record is not None)
 
     def _peer(self, key: PublicKey) -> PeerRecord | None:
@@ -86,6 +90,9 @@ class Contents:
         if targets == {name}:
             self._read[key] = (node, record)
         return record
+
+    def _instances(self) -> list[t.Any]:
+        return self._find(dns.name.from_text(service_name(str(self.zone.origin))), "PTR")
 
     def _find(self, name: Name | None, rdtype: str) -> list[t.Any]:
         node = self.zone.nodes.get(name) if name is not None else None

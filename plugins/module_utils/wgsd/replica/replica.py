@@ -67,6 +67,12 @@ class Replica:
         return current is not None and current.notified
 
     @property
+    def notified_at(self) -> float | None:
+        """When the last NOTIFY of that server came, in monotonic seconds; None for never."""
+        current = self._current()
+        return current.notified_at if current else None
+
+    @property
     def settled(self) -> bool:
         """Whether it is known by now from whom there is a copy, or that there is none."""
         return self._current() is not None or all(s.settled for s in self._subscriptions)

@@ -21,9 +21,12 @@ from .transfer import NoTransferError, StartOverError, Transfer, UseTcpError
 
 log = logging.getLogger("wgsd.client")
 
-#: Seconds between two questions while no NOTIFY comes: each also tells the server that we follow.
-#: 1,000 clients ask 33 times a second in all.
+#: Seconds between two questions while no NOTIFY comes, at the most and at the least. Each tells the
+#: server that we follow it, and us that it is there.
 POLL_INTERVAL = 30.0
+POLL_SHORTEST = 5.0
+#: Questions a second of all clients of a mesh in between: each counts its peers for the others.
+POLL_LOAD = 33
 #: A pause is longer or shorter by up to this part, so that clients that started together drift
 #: apart.
 JITTER = 0.2
@@ -60,6 +63,7 @@ class Subscription:
         contents: The copy; None while there is none.
         serial: The version of the copy.
         live: Whether the server has vouched for the copy lately.
+        notified_at: Monotonic seconds of the last NOTIFY; None if there was none.
         silent: Whether what it was asked last has stayed without an answer of use.
         settled: Whether it has turned out by now if the server can be followed.
         due: Monotonic seconds at which `tick` is to be called next.
@@ -110,7 +114,7 @@ class Subscription:
         self._restarts = 0
         self._asked_at = self._confirmed_at = self.due - FRESH
         #: When a NOTIFY came, and when we found a version that none had announced.
-        self._notified_at: float | None = None
+        self.notified_at: float | None = None
         self._found_at: float | None = None
         self._announced = False
         #: Whether a NOTIFY came while something was under way.
@@ -119,9 +123,9 @@ class Subscription:
     @property
     def notified(self) -> bool:
         """Whether we can rely on NOTIFY: one has come, and no version without one since."""
-        if self._notified_at is None:
+        if self.notified_at is None:
             return False
-        if self._found_at is None or self._notified_at >= self._found_at:
+        if self._found_at is None or self.notified_at >= self._found_at:
             return True
         return self._clock() - self._found_at < NOTICE_GRACE
 
@@ -238,7 +242,7 @@ class Subscription:
             sock.sendto(notice.reply, source)
         except OSError as exc:
             log.debug("%s: its NOTIFY stays without an answer: %s", self.server, exc)
-        self._notified_at = self._clock()
+        self.notified_at = self._clock()
         if notice.serial is None or notice.serial != self.serial:
             self._announced = True
             self.poll()
@@ -305,7 +309,8 @@ class Subscription:
         self._refused, self._failures = False, 0
         self._confirmed_at = now
         if subscribed and not self._again:
-            self.due = now + self._spread(POLL_INTERVAL)
+            pause = min(max(contents.size / POLL_LOAD, POLL_SHORTEST), POLL_INTERVAL)
+            self.due = now + self._spread(pause)
         else:
             # Over TCP nobody learns where we listen, and the version may have changed meanwhile.
             self.due = max(now, self._asked_at + POLL_FLOOR)
