@@ -20,14 +20,18 @@ from .live import Situation
 from .rendezvous import REST_MIN, next_meeting
 from .states import Decision, Memory, State
 
-#: Seconds between the first two tries; each further pause is twice as long. In between WireGuard
-#: itself tries every 5 s.
+#: Seconds between two tries, after the first and so on. In between WireGuard tries every 5 s.
+#: Initiations that cross each other on their way undo one another, so the ends must not go on at
+#: the same times: the end that leads has a second try before long.
+LEADING_PAUSES = (0.15, 0.85, 2.0, 4.0)
+FOLLOWING_PAUSES = (2.0, 3.0)
+#: Seconds between two endpoints of the directory that are tried, and until an endpoint is tried
+#: anew that was set when we came.
 FIRST_PAUSE = 1.0
-TRIES = 4
 #: Seconds after which a peer that was tried without a handshake is called unreachable.
 UNREACHABLE_AFTER = 20.0
 #: Seconds for which a packet that came from the peer lets us wait: a handshake may be under way.
-UNDER_WAY = 1.0
+UNDER_WAY = 0.5
 
 
 def decide_connect(
@@ -58,6 +62,10 @@ def decide_connect(
             return _leave(situation, memory, State.UNREACHABLE, reason, memory.rest_until)
         memory = dataclasses.replace(memory, tries=0, rest_until=None)
         return _try(situation, memory, target, State.UNREACHABLE, "both ends try again now")
+    if peer.endpoint != target and memory.tries and now < memory.alive_at + UNDER_WAY:
+        reason = f"a handshake is under way: packets come from {peer.endpoint}"
+        due = memory.alive_at + UNDER_WAY
+        return _leave(situation, memory, State.PUNCHING, reason, due)
     if peer.endpoint != target or not _has_keepalive(situation) or situation.stirred:
         # A directory that cannot make up its mind must not make us start over and over.
         if memory.tries and 0 <= now - memory.last_try < FIRST_PAUSE:
@@ -91,29 +99,33 @@ def _go_on(
         return _rest(situation, memory, own, wall)
     state = State.UNREACHABLE if lost else State.PUNCHING
     reason = f"no handshake with {target} since {waited:.0f} s"
-    if now >= _next_try(memory):
+    if now >= _next_try(memory, situation):
         return _try(situation, memory, target, state, f"{reason}; try again")
-    return _leave(situation, memory, state, reason, _due(memory, now))
+    return _leave(situation, memory, state, reason, _due(memory, situation))
 
 
 def _began(memory: Memory, now: float) -> float:
     return now if memory.first_try is None else memory.first_try
 
 
-def _next_try(memory: Memory) -> float:
+def _next_try(memory: Memory, situation: Situation) -> float:
     """Return when to start over, in steady seconds."""
-    if memory.tries >= TRIES:
+    if not memory.tries:
+        return memory.last_try + FIRST_PAUSE
+    pauses = LEADING_PAUSES if situation.leads else FOLLOWING_PAUSES
+    if memory.tries > len(pauses):
         return math.inf
-    again = memory.last_try + FIRST_PAUSE * 2.0 ** (max(memory.tries, 1) - 1)
-    if memory.alive_at > memory.last_try:
+    again = memory.last_try + pauses[memory.tries - 1]
+    if memory.tries > 1 and memory.alive_at > memory.last_try:
         again = max(again, memory.alive_at + UNDER_WAY)
     return again
 
 
-def _due(memory: Memory, now: float) -> float:
+def _due(memory: Memory, situation: Situation) -> float:
     """Return when time alone leads to something."""
-    lost_at = _began(memory, now) + UNREACHABLE_AFTER
-    return min(_next_try(memory), lost_at if now < lost_at else memory.hold_until)
+    lost_at = _began(memory, situation.now) + UNREACHABLE_AFTER
+    ends = lost_at if situation.now < lost_at else memory.hold_until
+    return min(_next_try(memory, situation), ends)
 
 
 def _rest(situation: Situation, memory: Memory, own: PublicKey, wall: float) -> Decision:
@@ -161,7 +173,7 @@ def _try(
     )
     change = PeerChange.anew(peer, target, persistent_keepalive=keepalive)
     # Without a keepalive WireGuard waits for something to send.
-    due, probe = _due(memory, now), not keepalive
+    due, probe = _due(memory, situation), not keepalive
     return _decision(situation, memory, state, reason, change, target, due, probe=probe)
 
 

@@ -79,12 +79,14 @@ def _decide(
         return past
     before = past.memory if past else None
     memory = observe(peer, before, moment, answer, policy)
+    own = device.public_key if policy.continuous else None
     situation = Situation(
         peer=peer,
         record=record,
         before=before,
         heard=answer is not None,
         stirred=stirred,
+        leads=own is not None and own < peer.public_key,
         now=moment.steady,
         policy=policy,
     )
@@ -98,7 +100,6 @@ def _decide(
         memory = dataclasses.replace(memory, doubtful=False, asking=None)
     if in_session(memory, moment.steady):
         return decide_live(memory, situation)
-    own = device.public_key if policy.continuous else None
     return decide_connect(memory, situation, own, moment.wall)
 
 

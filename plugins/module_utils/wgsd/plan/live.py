@@ -30,6 +30,7 @@ class Situation:
         before: What was known at the last look; None for a peer that is new to us.
         heard: Whether a probe was answered since then.
         stirred: Whether this host has moved since then.
+        leads: Whether this is the end of the two that goes first.
         now: Steady seconds.
     """
 
@@ -38,6 +39,7 @@ class Situation:
     before: Memory | None
     heard: bool
     stirred: bool
+    leads: bool
     now: float
     policy: Policy
 
