@@ -25,6 +25,7 @@ from tests.roles.site_playbook import PROJECT, Site
 pytestmark = pytest.mark.roles
 SERVER = "10.0.0.254"
 UNIT = "wgsd-responder.service"
+UNIT_FILE = f"/etc/systemd/system/{UNIT}"
 CONFIG = "/etc/wgsd/responder.yml"
 ENGINE = "/usr/local/bin/wgsd"
 CAP_NET_ADMIN = 1 << 12
@@ -45,9 +46,13 @@ def site(request: pytest.FixtureRequest) -> t.Iterator[Site]:
 
 @pytest.fixture
 def registry(site: Site) -> t.Iterator[Host]:
-    """The registry, whose responder is back to what the role makes of it afterwards."""
-    yield site.lab.host("registry")
-    site.build()
+    """The registry, whose responder is back to what the role has made of it afterwards."""
+    host = site.lab.host("registry")
+    host.run(["tar", "-cPf", "/root/made", ENGINE, CONFIG, UNIT_FILE])
+    yield host
+    host.run(["tar", "-xPf", "/root/made"])
+    host.run(["systemctl", "daemon-reload"])
+    host.run(["systemctl", "restart", UNIT])
 
 
 def main_pid(host: Host) -> int:
@@ -159,6 +164,15 @@ def test_a_reload_into_something_bad_fails_loudly_and_the_old_goes_on(
     assert is_active(registry)
     assert (main_pid(registry), reloads(registry)) == (pid, count)
     assert_none_failed(*outcomes)
+
+
+def test_the_playbook_puts_back_what_was_changed_by_hand(site: Site, registry: Host) -> None:
+    hashes = ["sha256sum", ENGINE, CONFIG, UNIT_FILE]
+    before = registry.run(hashes).stdout
+    registry.run(["sh", "-c", f"echo nonsense | tee {ENGINE} {CONFIG} {UNIT_FILE}"])
+    site.build()
+    assert registry.run(hashes).stdout == before
+    assert is_active(registry)
 
 
 @pytest.mark.parametrize(("host", "unit"), [("registry", UNIT), ("alice", "wgsd-client.service")])
