@@ -51,7 +51,8 @@ def next_meeting(own: PublicKey, other: PublicKey, wall: float, at_least: float)
     index = -int(-(shifted + at_least) // SLOT)
     begin = index * SLOT - shifted
     rest = (index // REST_EVERY + 1) * REST_EVERY * SLOT - shifted
-    second = (own < other) == (index % 2 == 0)
+    # Each rest ends in another of these than the one before.
+    second = (own < other) == (index // REST_EVERY % 2 == 0)
     return Meeting(begin + (LAG if second else 0.0), max(rest, begin + SLOT))
 
 
