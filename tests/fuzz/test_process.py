@@ -169,6 +169,7 @@ def ask(host: BareHost, key: PublicKey, *, tcp: bool) -> dns.message.Message | N
     return None
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("settings", ["by default", "with everything"])
 def test_a_responder_stands_any_flood(settings: str, fuzz_seed: str, fuzz_inputs: int) -> None:
     with BareLab(PREFIX) as lab, Mesh(lab) as mesh, contextlib.ExitStack() as stack:

@@ -10,12 +10,15 @@ import concurrent.futures
 import multiprocessing
 import time
 
+import pytest
+
 from tests.fuzz.pair import run
 
 #: Bytes by which a worker may grow in the second half of a run.
 GROWTH = 8 << 20
 
 
+@pytest.mark.alone
 def test_a_worker_answers_any_packets_as_the_complete_path_does_and_does_not_grow(
     fuzz_seed: str, fuzz_inputs: int
 ) -> None:

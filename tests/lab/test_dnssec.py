@@ -238,6 +238,7 @@ def test_kdig_sees_signatures_only_where_it_asks_for_them(followed: Followed) ->
     assert [line.split()[3] for line in signed if line[0] != ";"] == ["SRV", "RRSIG"]
 
 
+@pytest.mark.alone
 def test_a_moved_peer_is_signed_anew_and_nothing_else(followed: Followed) -> None:
     before = followed.wait_same()
     time.sleep(1.1)

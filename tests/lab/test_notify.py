@@ -163,6 +163,7 @@ def move_alice(bed: Bed, port: int) -> float:
     return moved
 
 
+@pytest.mark.alone
 def test_a_thousand_followers_hear_of_a_change_within_a_second(bed: Bed, crowd: Crowd) -> None:
     before = notify(bed)
     taken = []

@@ -113,6 +113,7 @@ def subscribed(mesh: Mesh, name: str) -> bool:
     return any(row[1] == mesh.addresses[name] and row[2] != DNS_PORT for row in found)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("mesh", PYTHONS.values(), ids=PYTHONS, indirect=True)
 def test_a_change_on_the_registry_is_acted_on_at_once(mesh):
     mesh.start_responder()

@@ -134,6 +134,7 @@ def test_a_peer_with_thirty_allowed_ips_is_served_whole(serving: Bed) -> None:
     assert shown.startswith("0 0 4 ")
 
 
+@pytest.mark.alone
 def test_a_changed_endpoint_is_served_at_once_with_a_newer_serial(serving: Bed) -> None:
     def serial() -> int:
         return int(serving.ask(ZONE, "SOA").answer[0][0].serial)

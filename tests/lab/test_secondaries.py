@@ -87,6 +87,7 @@ def test_each_secondary_serves_the_zone_record_for_record(followed: Followed) ->
     assert instance(CAROL) not in owners
 
 
+@pytest.mark.alone
 def test_each_secondary_serves_a_moved_peer_within_a_second(followed: Followed) -> None:
     followed.wait_same()
     before, wholes = counts(followed, INCREMENTS), counts(followed, WHOLES)
@@ -160,6 +161,7 @@ def test_knot_and_nsd_have_all_peers_where_no_message_can_hold_their_list(
     followed.wait_same()
 
 
+@pytest.mark.alone
 def test_powerdns_follows_by_whole_transfers_as_fast_as_it_looks(followed: Followed) -> None:
     """It looks at what it was notified of once a second, and its increments are known to fail."""
     followed.follow("pdns")
@@ -186,6 +188,7 @@ def test_a_secondary_that_was_away_catches_up_by_increments(followed: Followed) 
         assert counts(followed, WHOLES)[make] == wholes
 
 
+@pytest.mark.alone
 def test_increments_go_on_after_a_restart_of_the_responder(followed: Followed) -> None:
     followed.wait_same()
     before, wholes = followed.serial(), counts(followed, WHOLES)

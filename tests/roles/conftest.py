@@ -24,7 +24,7 @@ def mesh() -> t.Iterator[Site]:
 
 
 @pytest.fixture
-def bare_hosts() -> t.Iterator[Site]:
-    """Hosts on which the playbook has never run."""
-    with SystemdLab(prefix="roles-bare") as lab:
+def bare_hosts(worker_id: str) -> t.Iterator[Site]:
+    """Hosts on which the playbook has never run; the files that use them may run side by side."""
+    with SystemdLab(prefix=f"bare-{worker_id}") as lab:
         yield Site(lab)
