@@ -70,6 +70,10 @@ test-artifact: setup ## Build the collection, install it elsewhere and use it by
 bench: setup ## Measure speed against floors of the same run
 	@$(BENCH) handshake responder
 
+.PHONY: grid
+grid: setup ## Measure pairs of NAT kinds through moves, reboots, outages and loss against theory
+	@PYTHONPATH=plugins/module_utils $(PYTHON) -m tests.lab.grid $(GRID)
+
 .PHONY: soak
 soak: setup ## Load the responder for half an hour (WGSD_SOAK_MINUTES) while its parts die
 	@$(BENCH) soak

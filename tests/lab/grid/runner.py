@@ -1,0 +1,91 @@
+# Copyright: (c) 2026, wgsd.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Measures many cells, several at a time, each in a process and a lab of its own."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import multiprocessing
+import multiprocessing.queues
+import typing as t
+
+from .cell import measure
+from .events import Event
+from .expectations import Expectation, Verdict, expect
+from .measured import Measured, agrees
+from .rows import Row
+
+Cell = tuple[Row, Event]
+
+
+class Result(t.NamedTuple):
+    """A cell that was measured."""
+
+    row: Row
+    event: Event
+    expected: Expectation
+    measured: Measured
+
+    @property
+    def is_right(self) -> bool:
+        """Whether it is as it should be."""
+        return agrees(self.expected, self.measured)
+
+
+def run(
+    cells: t.Iterable[Cell], workers: int, prefix: str, tell: t.Callable[[Result], None]
+) -> list[Result]:
+    """Measure cells and return what came of each, in their order.
+
+    Args:
+        workers: How many at a time.
+        prefix: What the labs' prefixes begin with; each worker has one of its own.
+        tell: Called with each result as it comes.
+    """
+    cells = list(cells)
+    context = multiprocessing.get_context("spawn")
+    prefixes: multiprocessing.queues.Queue[str] = context.Queue()
+    for number in range(workers):
+        prefixes.put(f"{prefix}{number}")
+    found: dict[Cell, Result] = {}
+    with concurrent.futures.ProcessPoolExecutor(workers, context, _begin, (prefixes,)) as pool:
+        try:
+            futures = {
+                pool.submit(_measure, row, event): (row, event)
+                for row, event in sorted(cells, key=_takes, reverse=True)
+            }
+            for future in concurrent.futures.as_completed(futures):
+                row, event = futures[future]
+                result = Result(row, event, expect(row, event), future.result())
+                found[row, event] = result
+                tell(result)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return [found[cell] for cell in cells]
+
+
+_prefix = ""
+
+
+def _begin(prefixes: multiprocessing.queues.Queue[str]) -> None:
+    """Take a prefix for this process."""
+    global _prefix
+    _prefix = prefixes.get()
+
+
+def _measure(row: Row, event: Event) -> Measured:
+    if expect(row, event).verdict is Verdict.NOTHING:
+        return Measured()
+    return measure(row, event, _prefix)
+
+
+def _takes(cell: Cell) -> float:
+    """Return about how long a cell takes in seconds: the long ones go first."""
+    expected, event = expect(*cell), cell[1]
+    if event is Event.OUTAGE or expected.verdict is Verdict.NOTHING:
+        return expected.within
+    told = 20.0 * (expected.verdict in (Verdict.UNPUNCHABLE, Verdict.RACE))
+    return told * (1 if event.is_start else 2) + 5.0
