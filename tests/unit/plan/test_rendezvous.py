@@ -26,7 +26,7 @@ def test_both_ends_begin_together_but_for_the_lag_of_one_of_them(pair, wall):
     assert abs(one.begin - other.begin) == pytest.approx(LAG)
     assert one.rest == pytest.approx(other.rest)
     first = min(one.begin, other.begin)
-    assert REST_MIN <= first + 1e-6
+    assert first + 1e-6 >= REST_MIN
     assert first <= REST_MIN + SLOT
     assert one.rest >= first + SLOT - 1e-6
 

@@ -72,7 +72,7 @@ def unanswered(asking: Asking, peer: Peer, now: float) -> bool:
     """Whether the silence says enough: nothing has come in, neither answers nor anything else."""
     return (
         asking.sent >= PROBES
-        and now - asking.since >= asking.patience
+        and now >= asking.since + asking.patience
         and now - asking.last >= min(asking.gap, GAP_MIN)
         and peer.rx_bytes == asking.mark
     )

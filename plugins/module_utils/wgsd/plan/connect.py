@@ -68,7 +68,7 @@ def decide_connect(
         return _leave(situation, memory, State.PUNCHING, reason, due)
     if peer.endpoint != target or not _has_keepalive(situation) or situation.stirred:
         # A directory that cannot make up its mind must not make us start over and over.
-        if memory.tries and 0 <= now - memory.last_try < FIRST_PAUSE:
+        if memory.tries and now < memory.last_try + FIRST_PAUSE:
             reason = f"just tried {peer.endpoint}; {target} comes next"
             return _leave(situation, memory, State.PUNCHING, reason, memory.last_try + FIRST_PAUSE)
         was = f"instead of {peer.endpoint}" if peer.endpoint else "where it had none"
@@ -94,7 +94,7 @@ def _go_on(
     """Decide about a peer whose endpoint is set already."""
     now = situation.now
     waited = now - _began(memory, now)
-    lost = waited >= UNREACHABLE_AFTER
+    lost = now >= _began(memory, now) + UNREACHABLE_AFTER
     if lost and own is not None and now >= memory.hold_until:
         return _rest(situation, memory, own, wall)
     state = State.UNREACHABLE if lost else State.PUNCHING
@@ -125,7 +125,8 @@ def _due(memory: Memory, situation: Situation) -> float:
     """Return when time alone leads to something."""
     lost_at = _began(memory, situation.now) + UNREACHABLE_AFTER
     ends = lost_at if situation.now < lost_at else memory.hold_until
-    return min(_next_try(memory, situation), ends)
+    # A single look, or a device without a key, knows no rest.
+    return min(_next_try(memory, situation), ends if ends > situation.now else math.inf)
 
 
 def _rest(situation: Situation, memory: Memory, own: PublicKey, wall: float) -> Decision:

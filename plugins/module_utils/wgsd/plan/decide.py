@@ -94,7 +94,7 @@ def _decide(
         asking = memory.asking or probing.ask(memory, "", moment.steady).asking
         if answer is not None:
             memory = dataclasses.replace(memory, doubtful=False, handshake_at=moment.steady)
-        elif asking is not None and moment.steady - asking.since < DOUBT:
+        elif asking is not None and moment.steady < asking.since + DOUBT:
             memory = dataclasses.replace(memory, asking=asking)
             return _ask_first(memory, situation)
         memory = dataclasses.replace(memory, doubtful=False, asking=None)

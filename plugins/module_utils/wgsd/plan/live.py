@@ -56,7 +56,7 @@ class Situation:
     def is_silent(self, memory: Memory) -> bool:
         """Whether the peer, whose client keeps the same policy, has missed a keepalive."""
         keepalive = self.policy.keepalive
-        return bool(keepalive) and self.now - memory.alive_at > keepalive + KEEPALIVE_GRACE
+        return bool(keepalive) and self.now >= memory.alive_at + keepalive + KEEPALIVE_GRACE
 
 
 def decide_live(memory: Memory, situation: Situation) -> Decision:

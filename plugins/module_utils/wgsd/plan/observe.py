@@ -24,7 +24,7 @@ def has_session(peer: Peer, wall: float) -> bool:
 
 def in_session(memory: Memory, now: float) -> bool:
     """Whether WireGuard may still hold session keys for a peer, by the steady clock."""
-    return memory.handshake > 0 and now - memory.handshake_at < REJECT_AFTER_TIME
+    return memory.handshake > 0 and now < memory.handshake_at + REJECT_AFTER_TIME
 
 
 def observe(
