@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+import math
 import typing as t
 
 from .. import clock
@@ -32,6 +33,7 @@ from ..plan import (
     wants_record,
 )
 from .anchors import Anchors
+from .poke import Poke
 
 log = logging.getLogger("wgsd.client")
 
@@ -81,20 +83,27 @@ class Look:
     Attributes:
         failures: Why the directory's answer about a peer is of no use.
         trouble: Why the directory could not be asked; None if it could.
+        poke_due: Steady seconds at which the registries are to hear from us again after a move.
     """
 
     decisions: t.Sequence[Decision]
     failures: t.Mapping[PublicKey, str]
     trouble: ServerError | None = None
+    poke_due: float = math.inf
 
     @property
     def due(self) -> float:
-        """Steady seconds at which time alone may lead to another decision."""
-        return min((decision.due for decision in self.decisions), default=float("inf"))
+        """Steady seconds at which time alone may lead to something else."""
+        return min([self.poke_due, *(decision.due for decision in self.decisions)])
 
 
 class Agent:
-    """Holds what is known between two looks: records, decisions, what the registry sees of us."""
+    """Holds what is known between two looks: records, decisions, what the registry sees of us.
+
+    Attributes:
+        reads: How often the device was read.
+        moved: When this host has moved last, in seconds since the epoch, and how that showed.
+    """
 
     def __init__(
         self,
@@ -119,6 +128,8 @@ class Agent:
         self._opener = opener
         self._now = now
         self._addresses = [server.address for server in settings.registries]
+        self.reads = 0
+        self.moved: tuple[float, str] | None = None
         self._backend: Backend | None = None
         self._device: Device | None = None
         self._registries: dict[PublicKey, Peer] = {}
@@ -131,6 +142,7 @@ class Agent:
         self._heard: dict[PublicKey, float] = {}
         self._seen_at: Endpoint | None = None
         self._moved_at = float("-inf")
+        self._poke = Poke()
 
     @property
     def registries(self) -> t.Mapping[PublicKey, Peer]:
@@ -141,6 +153,16 @@ class Agent:
     def device(self) -> Device | None:
         """What the last read showed."""
         return self._device
+
+    @property
+    def kind(self) -> str | None:
+        """Whose device it is, as of a `Backend`; None while it is closed."""
+        return self._backend.kind if self._backend else None
+
+    @property
+    def version(self) -> ZoneVersion | None:
+        """The version of the zone that the last decisions are based on; None if there is none."""
+        return self._version
 
     def look(self, *, moved: bool = False, silent: t.Collection[Endpoint] = ()) -> Look:
         """Look once: read the device, ask the directory, decide, set.
@@ -178,7 +200,7 @@ class Agent:
             return None
         self._heard = {}
         self._keep(decisions)
-        return Look(list(self._last.values()), dict(self._failures))
+        return Look(list(self._last.values()), dict(self._failures), poke_due=self._poke.due)
 
     def close(self) -> None:
         """Close the device."""
@@ -209,6 +231,7 @@ class Agent:
     def _read(self, backend: Backend) -> Device:
         """Take a snapshot and find the registry's peers in it, once for all that need them."""
         device = backend.read()
+        self.reads += 1
         self._registries = {key: device.peers[key] for key in holders(device, self._addresses)}
         self._device = device
         return device
@@ -244,12 +267,13 @@ class Agent:
         self._last = {d.public_key: d for d in self._last.values() if d.public_key in device.peers}
         self._keep(decisions)
         if self._prober:
-            probed = [decision.peer for decision in decisions if decision.probe]
+            now = self._now().steady
             if moved:
-                # The registry first: it tells the others.
-                probed[:0] = self._registries.values()
-            self._prober.probe(probed)
-        return Look(decisions, dict(self._failures), trouble)
+                self._poke.begin(self._registries, now)
+            # The registry first: it tells the others.
+            probed = self._poke.targets(self._registries, now)
+            self._prober.probe([*probed, *(d.peer for d in decisions if d.probe)])
+        return Look(decisions, dict(self._failures), trouble, self._poke.due)
 
     def _decide(
         self, device: Device, moved: bool, only: frozenset[PublicKey] | None = None
@@ -277,14 +301,31 @@ class Agent:
         for decision in decisions:
             before = self._last.get(decision.public_key)
             if before is not decision:
-                self._log(decision, before.state if before else None)
+                self._log(decision, before)
                 self._last[decision.public_key] = decision
 
-    def _log(self, decision: Decision, before: State | None) -> None:
-        if decision.change or before is not decision.state:
-            was = f"{before.value} -> " if before and before is not decision.state else ""
+    def _log(self, decision: Decision, last: Decision | None) -> None:
+        before, state = last.state if last else None, decision.state
+        if decision.change or before is not state:
+            was = f"{before.value} -> " if before and before is not state else ""
+            took = self._took(decision, last) if state is State.DIRECT and last else ""
             title = self._title(decision.public_key)
-            log.info("peer %s: %s%s: %s", title, was, decision.state.value, decision.reason)
+            # What is repeated for hours is told at its beginning.
+            level = logging.DEBUG if before is state is State.UNREACHABLE else logging.INFO
+            log.log(level, "peer %s: %s%s: %s%s", title, was, state.value, decision.reason, took)
+
+    def _took(self, decision: Decision, last: Decision) -> str:
+        """Return how long it took from the last try to the handshake, by the wall clock."""
+        if last.memory.first_try is None or not last.memory.tries:
+            return ""
+        moment = self._now()
+        tried = moment.wall - (moment.steady - last.memory.last_try)
+        seconds = decision.peer.last_handshake - tried
+        if seconds < 0:
+            # Someone has set the clock.
+            return ""
+        text = f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
+        return f"; handshake {text} after the last try"
 
     def _has_moved(self, device: Device, told: bool) -> bool:
         """Whether this host has moved: by its own account, or by what the registry sees."""
@@ -293,12 +334,13 @@ class Agent:
         before, self._seen_at = self._seen_at, own.endpoint if own else self._seen_at
         seen = before is not None and before != self._seen_at
         if told:
-            log.info("this host has moved")
+            how = "packets leave it in another way"
         elif seen and now - self._moved_at >= MOVE_SETTLES:
-            log.info("the registry sees this host at %s, no longer at %s", self._seen_at, before)
+            how = f"the registry sees it at {self._seen_at}, no longer at {before}"
         else:
             return False
-        self._moved_at = now
+        log.info("this host has moved: %s", how)
+        self._moved_at, self.moved = now, (self._now().wall, how)
         return True
 
     def _refresh(self, device: Device) -> bool:
