@@ -28,11 +28,11 @@ def measure(seconds: float) -> dict[str, t.Any]:
         lab.registry.path("/run/wgsd-responder").mkdir()
         mesh.start_responder()
         names = ("alice", "bob")
-        _add_crowd(mesh, 1_000 - len(names))
         for name in names:
             mesh.connect(name)
             mesh.start_client(name)
         mesh.wait_direct(*names, patience=30.0)
+        _add_crowd(mesh, 1_000 - len(names))
         time.sleep(QUIET_AFTER)
         status = lab.registry.path("/run/wgsd-responder/status.json")
         before = json.loads(status.read_text(encoding="utf-8"))
