@@ -78,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = commands.add_parser("status", help="show how the responder is and how peers are reached")
     sub.add_argument("--interface", help="default: those of the configurations in /etc/wgsd")
+    sub.add_argument("--verbose", action="store_true", help="explain every peer")
     sub.add_argument("--json", action="store_true", help="for machines")
     sub.set_defaults(run=_status)
 
@@ -186,7 +187,7 @@ def _peers(arguments: argparse.Namespace) -> int:
 
 def _status(arguments: argparse.Namespace) -> int:
     now = time.time()
-    interfaces, registry = _places(arguments.interface)
+    interfaces, followed, registry = _places(arguments.interface)
     found = report.read(report.path(), now) if registry else None
     problems: list[WgsdError] = [found.problem] if found and found.problem else []
     served = {zone.device for zone in registry.zones} if registry else set()
@@ -198,13 +199,20 @@ def _status(arguments: argparse.Namespace) -> int:
         except DeviceError as exc:
             part = status.out_of_reach(interface, exc)
             problems.append(exc)
+        else:
+            if interface == followed and part["client"]["problem"]:
+                problems.append(_no_client(part))
         part["responder"] = status.responder(found) if found and interface in served else None
         parts.append(part)
     if arguments.json:
         _say(json.dumps(parts, indent=2))
     else:
         texts = [status.render_responder(found.report, now)] if found and found.report else []
-        texts += [status.render(part) for part in parts if part["error"] is None]
+        texts += [
+            status.render(part, now, verbose=arguments.verbose)
+            for part in parts
+            if part["error"] is None
+        ]
         if texts:
             _say("\n\n".join(texts))
     for problem in problems:
@@ -212,14 +220,23 @@ def _status(arguments: argparse.Namespace) -> int:
     return max((problem.exit_code for problem in problems), default=ALL_DONE)
 
 
-def _places(named: str | None) -> tuple[list[str], config.ResponderSettings | None]:
-    """Return the interfaces to show, and the responder's settings if this is a registry."""
+def _no_client(part: t.Mapping[str, t.Any]) -> ServerError:
+    return ServerError(
+        f"{part['interface']}: {part['client']['problem']}, and {CLIENT_CONFIG} is there",
+        "see: systemctl status wgsd-client; journalctl -u wgsd-client",
+    )
+
+
+def _places(named: str | None) -> tuple[list[str], str | None, config.ResponderSettings | None]:
+    """Return the interfaces to show, that of a client, and a registry's responder's settings."""
     if named is not None:
-        return [config.check_interface(named)], None
+        return [config.check_interface(named)], None, None
     registry = None
+    followed = None
     interfaces: list[str] = []
     if CLIENT_CONFIG.exists():
-        interfaces.append(config.load_client(CLIENT_CONFIG).interface)
+        followed = config.load_client(CLIENT_CONFIG).interface
+        interfaces.append(followed)
     if RESPONDER_CONFIG.exists():
         registry = config.load_responder(RESPONDER_CONFIG)
         interfaces += [zone.device for zone in registry.zones]
@@ -227,7 +244,7 @@ def _places(named: str | None) -> tuple[list[str], config.ResponderSettings | No
         raise UsageError(
             f"there is neither {CLIENT_CONFIG} nor {RESPONDER_CONFIG}", "give --interface"
         )
-    return list(dict.fromkeys(interfaces)), registry
+    return list(dict.fromkeys(interfaces)), followed, registry
 
 
 def _keys(arguments: argparse.Namespace) -> int:

@@ -27,3 +27,15 @@ def age(seconds: float) -> str:
         if count or (unit == "s" and not parts):
             parts.append(f"{count} {unit}")
     return " ".join(parts[:2])
+
+
+def ago(then: float, now: float) -> str:
+    """Return how long ago something was, such as ``5 s ago``. Both are seconds since the epoch."""
+    return f"{age(now - then)} ago"
+
+
+def milliseconds(seconds: float) -> str:
+    """Return a short time such as ``0.41 ms`` or ``31 ms``."""
+    value = seconds * 1000
+    digits = 2 if value < 1 else 1 if value < 10 else 0
+    return f"{value:.{digits}f} ms"

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""``wgsd status``: the responder first, then peers by name; every gap with a remedy."""
+"""``wgsd status`` of a registry: the responder first, then peers; every gap with a remedy."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ import time
 
 import pytest
 
-from wgsd import cli, status
+from wgsd import cli
 from wgsd.config import load_responder
 from wgsd.errors import NoDeviceError
 from wgsd.keys import PublicKey
 from wgsd.model import Device, Endpoint, Peer
 from wgsd.responder import report, stats
 from wgsd.responder.stats import Board, Main, Reading, ZoneFigure, slot
+from wgsd.status import peers
 
 pytestmark = pytest.mark.unit
 
@@ -52,7 +53,7 @@ class Registry:
         }
         monkeypatch.setattr(cli, "RESPONDER_CONFIG", self.responder_config)
         monkeypatch.setattr(cli, "CLIENT_CONFIG", self.client_config)
-        monkeypatch.setattr(status, "open_device", self.open)
+        monkeypatch.setattr(peers, "open_device", self.open)
         monkeypatch.setenv("RUNTIME_DIRECTORY", str(folder))
         self.board = Board.create(["example.com."], 2, ["wg0"])
         zone, device = self.board.zones["example.com."], self.board.devices["wg0"]
@@ -120,11 +121,13 @@ def test_the_responder_comes_first_then_the_peers_by_name(registry, capsys):
     )
     assert notify == ("notify: 0 followers, 0 messages sent, 0 acknowledged, 0 followers failed")
     assert processes == "workers: 2 of 2; restarts: 0 of workers, 0 of the watcher; reloads: 0"
-    _device, header, alice, bob = second.splitlines()
-    assert header.split()[:3] == ["NAME", "PEER", "STATE"]
-    assert alice.split()[:3] == ["alice", ALICE.base64, "direct"]
-    assert re.search(r"  3\d s ago   192\.0\.2\.10:51820  ", alice)
-    assert bob.split()[:4] == ["-", BOB.base64, "unknown", "never"]
+    device, client_line, header, bob, alice = second.splitlines()
+    assert device.startswith("wg0 (kernel), port 51820, ")
+    assert client_line == "no client has reported: what follows is the device's view alone"
+    assert header.split()[:3] == ["NAME", "STATE", "SINCE"]
+    assert alice.split()[:3] == ["alice", "direct", "-"]
+    assert re.search(r"  3\d s ago   -    192\.0\.2\.10:51820  -     10\.0\.0\.1/32", alice)
+    assert bob.split()[:4] == [f"{BOB.base64[:12]}...", "unknown", "-", "never"]
     assert err == ""
 
 
@@ -144,7 +147,7 @@ def test_machines_find_the_responder_in_its_interface(registry, capsys):
     (interface,) = json.loads(capsys.readouterr().out)
     assert interface["interface"] == "wg0"
     assert interface["error"] is None
-    assert [peer["name"] for peer in interface["peers"]] == ["alice", None]
+    assert [peer["name"] for peer in interface["peers"]] == [None, "alice"]
     assert interface["responder"]["problem"] is None
     assert interface["responder"]["report"]["zones"][0]["peers_served"] == 1
 
@@ -195,19 +198,25 @@ def test_an_interface_that_is_named_is_shown_whatever_the_configurations_say(reg
     registry.responder_config.write_text("not: [good")
     assert cli.main(["status", "--interface", "wg0"]) == 0
     out = capsys.readouterr().out
-    assert out.splitlines()[1].split()[:2] == ["PEER", "STATE"]
+    assert "alice" not in out
+    assert f"{ALICE.base64[:12]}...  direct" in out
     assert cli.main(["status", "--interface", "wg0", "--json"]) == 0
     (interface,) = json.loads(capsys.readouterr().out)
     assert interface["responder"] is None
 
 
-def test_a_peer_s_status_needs_no_responder(registry, capsys):
+def test_a_peer_s_device_is_shown_without_its_client_which_is_missed(registry, capsys):
     registry.responder_config.unlink()
     registry.client_config.write_text(
         "interface: wg0\nzone: example.com\nregistries: [10.0.0.254]\n"
     )
-    assert cli.main(["status"]) == 0
-    assert capsys.readouterr().out.startswith("wg0 (kernel), ")
+    assert cli.main(["status"]) == 3
+    out, err = capsys.readouterr()
+    assert out.startswith("wg0 (kernel), ")
+    assert err == (
+        f"wgsd status: wg0: no client has reported, and {registry.client_config} is there;"
+        " see: systemctl status wgsd-client; journalctl -u wgsd-client\n"
+    )
 
 
 def test_a_host_without_configurations_is_told_to_name_an_interface(registry, capsys):

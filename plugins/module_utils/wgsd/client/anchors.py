@@ -53,6 +53,7 @@ class Anchors:
 
     Attributes:
         due: Steady seconds at which time alone may lead to another decision.
+        reasons: What the last look found of each entry, in words.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Anchors:
             now: Steady seconds.
         """
         self.due = math.inf
+        self.reasons: dict[PublicKey, str] = {}
         self._servers = settings.registries
         self._places = settings.anchors
         self._resolver = resolver
@@ -97,6 +99,7 @@ class Anchors:
         self._anchors = {key: self._anchors.get(key, _Anchor()) for key in registries}
         self.due = math.inf
         changes = []
+        reasons = {}
         for key, peer in registries.items():
             anchor, servers = self._anchors[key], behind.get(key, [])
             trouble = bool(servers) and all(server in silent for server in servers)
@@ -110,6 +113,7 @@ class Anchors:
             )
             self._log(servers, anchor.memory, decision)
             anchor.memory = decision.memory
+            reasons[key] = decision.reason
             if decision.resolve:
                 for where in places:
                     if where.endpoint is None:
@@ -117,6 +121,7 @@ class Anchors:
             if decision.change is not None:
                 changes.append(decision.change)
             self.due = min(self.due, decision.due)
+        self.reasons = reasons
         return changes
 
     def close(self) -> None:

@@ -20,7 +20,7 @@ from .anchors import Anchors
 from .pace import Pace
 from .path import PathWatcher
 from .prober import Prober
-from .report import Report
+from .report import Report, Surroundings
 from .resolver import Resolver
 from .view import View
 from .waiting import Waiting
@@ -51,13 +51,13 @@ class Loop:
         self._replica = Replica(zone, registries, key, selector=selector)
         self._prober = Prober(settings.interface, selector, time.monotonic)
         self._paths = PathWatcher(selector, clock=time.monotonic)
-        self._parts = (self._replica, self._paths)
         # No retries: the next look is one, and it comes the sooner.
         directory = Directory(zone, registries, timeout=0.5, retries=0, key=key)
         self._view = View(directory, self._replica)
         self._anchors = Anchors(settings, Resolver(selector))
         self._agent = Agent(settings, self._view, prober=self._prober, anchors=self._anchors)
         self._report = Report(settings)
+        self._parts = (self._replica, self._paths, self._report)
         self._pace = Pace()
         self._trouble = ""
         self._look: Look | None = None
@@ -71,6 +71,7 @@ class Loop:
             self._wait(self._turn())
         systemd.notify("STOPPING=1")
         self._agent.leave()
+        self._report.stop()
 
     def close(self) -> None:
         """Close everything."""
@@ -146,15 +147,25 @@ class Loop:
 
     def _publish(self, look: Look) -> None:
         self._look = look
-        version = self._replica.version
-        self._report.publish(look.decisions, version.server if version else None)
+        self._report.publish(
+            look,
+            Surroundings(
+                registries=self._anchors.reasons,
+                version=self._agent.version,
+                copied=self._replica.version is not None,
+                notified_at=self._replica.notified_at,
+                silent=self._replica.silent,
+                trouble=self._trouble,
+                moved=self._agent.moved,
+            ),
+        )
 
     def _tell(self, trouble: WgsdError | None) -> None:
         """Log trouble once, and that it is over."""
         text = str(trouble) if trouble else ""
         if text and text != self._trouble:
             log.error("%s", text)
-            systemd.notify(f"STATUS={text}")
+            self._report.tell_manager(text)
         elif self._trouble and not text:
             log.info("device and directory are in reach again")
         self._trouble = text

@@ -71,6 +71,15 @@ class Path(t.NamedTuple):
     gateway: str
     source: str
 
+    def __str__(self) -> str:
+        """Return it for people: ``from 192.0.2.7 by eth0 via 192.0.2.1``."""
+        try:
+            name = socket.if_indextoname(self.interface)
+        except OSError:
+            name = f"interface {self.interface}"
+        via = f" via {self.gateway}" if self.gateway else ""
+        return f"from {self.source or 'any address'} by {name}{via}"
+
 
 class _Kernel:
     """Asks the kernel for paths.
@@ -223,7 +232,7 @@ class PathWatcher:
                 watched.lost = True
                 continue
             if watched.lost or path != watched.path:
-                log.info("packets to %s leave in another way: %s", address, path)
+                log.info("packets to %s leave %s now", address, path)
                 self._moved = True
             watched.path, watched.lost = path, False
         self._attend()

@@ -6,20 +6,32 @@
 
 from __future__ import annotations
 
+import collections
+import dataclasses
 import json
 import logging
+import math
 import os
 import pathlib
+import time
 import typing as t
 
-from .. import systemd
+from .. import __version__, clock, systemd
+from ..clock import Moment
 from ..config import ClientSettings
+from ..directory import ZoneVersion
+from ..keys import PublicKey
 from ..model import Endpoint
 from ..plan import Decision, State
+from .agent import Look
 
 log = logging.getLogger("wgsd.client")
 
 RUNTIME_DIR = pathlib.Path("/run/wgsd")
+#: Seconds between two files at the least.
+PAUSE = 1.0
+#: Seconds after which what nobody waits for, such as another round trip, is in the file.
+PATIENCE = 10.0
 
 
 def report_path(interface: str) -> pathlib.Path:
@@ -27,45 +39,304 @@ def report_path(interface: str) -> pathlib.Path:
     return RUNTIME_DIR / f"client-{interface}.json"
 
 
-class Report:
-    """Writes the states of the peers whenever one of them changed."""
+def replace_file(path: pathlib.Path, text: str) -> None:
+    """Replace the text in *path*; a reader sees the one or the other.
 
-    def __init__(self, settings: ClientSettings) -> None:
+    Raises:
+        OSError: it cannot be written.
+    """
+    new = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        new.write_text(text, encoding="utf-8")
+        new.replace(path)
+    except OSError:
+        new.unlink(missing_ok=True)
+        raise
+
+
+def birth(process: int) -> int | None:
+    """Return when a process began, by the kernel's count; None if there is none (any more).
+
+    Numbers of processes are used again, pairs of number and birth are not.
+    """
+    try:
+        stat = pathlib.Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    # The name in parentheses may hold anything; what counts is the 22nd field (proc(5)).
+    return int(stat.rpartition(")")[2].split()[19])
+
+
+@dataclasses.dataclass(frozen=True)
+class Surroundings:
+    """What the decisions are based on, besides the device.
+
+    Attributes:
+        registries: How it is with the peers that lead to the DNS servers, in words.
+        version: The version of the zone, and the server that told it.
+        copied: Whether that server's zone is followed by transfers, and not asked by queries.
+        notified_at: Monotonic seconds of its last NOTIFY; None if there was none.
+        silent: The DNS servers that owe us an answer.
+        trouble: Why the directory could not be asked; empty if it could.
+        moved: When this host has moved last, in seconds since the epoch, and how that showed.
+    """
+
+    registries: t.Mapping[PublicKey, str] = dataclasses.field(default_factory=dict)
+    version: ZoneVersion | None = None
+    copied: bool = False
+    notified_at: float | None = None
+    silent: frozenset[Endpoint] = frozenset()
+    trouble: str = ""
+    moved: tuple[float, str] | None = None
+
+
+@dataclasses.dataclass
+class _Entry:
+    """One peer. Times are seconds since the epoch.
+
+    Attributes:
+        since: When it came into its state.
+        action: What was done about it last, and why.
+        endpoint_set: The endpoint that this client has given it last.
+        configured: The endpoint that it had before anybody had heard of it.
+        text: The entry in the file.
+    """
+
+    decision: Decision | None = None
+    state: str = ""
+    since: float = 0.0
+    action: str | None = None
+    action_at: float | None = None
+    endpoint_set: str | None = None
+    configured: str | None = None
+    failure: str | None = None
+    text: str = ""
+
+
+#: Of these an agent that starts again goes on with what the one before has written.
+_KEPT = ("state", "since", "action", "action_at", "endpoint_set", "configured")
+
+
+class Report:
+    """Keeps what has happened to each peer and writes it down, once a second at the most.
+
+    Attributes:
+        due: Monotonic seconds at which `tick` is to be called; None if all is written.
+    """
+
+    def __init__(
+        self,
+        settings: ClientSettings,
+        *,
+        now: t.Callable[[], Moment] = clock.moment,
+        monotonic: t.Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Take up what an agent before this one has left."""
+        self.due: float | None = None
         self._settings = settings
         self._path = report_path(settings.interface)
-        self._peers: dict[str, dict[str, str | None]] | None = None
-        self._follows: str | None = None
+        self._now = now
+        self._monotonic = monotonic
+        self._started = now().wall
+        self._around = Surroundings()
+        self._entries: dict[PublicKey, _Entry] = {}
+        self._before = _peers_of(self._path)
+        self._written = -math.inf
+        self._status = ""
+        self._in_fault = False
+        self._is_told = True
 
-    def publish(self, decisions: t.Sequence[Decision], follows: Endpoint | None) -> None:
-        """Take the decisions of one look; a file that cannot be written is logged, no more.
+    def publish(self, look: Look, around: Surroundings) -> None:
+        """Take what one look came to."""
+        now = self._now()
+        is_news = around != self._around or len(look.decisions) != len(self._entries)
+        is_detail = False
+        self._around = around
+        for decision in look.decisions:
+            key = decision.public_key
+            entry = self._entries.get(key)
+            failure = look.failures.get(key) if look.failures else None
+            if entry is None:
+                entry = self._entries[key] = self._first(decision, now)
+            elif entry.decision is decision and entry.failure == failure:
+                continue
+            is_detail = True
+            is_news |= self._take(entry, decision, failure, now)
+        if len(self._entries) > len(look.decisions):
+            there = {decision.public_key for decision in look.decisions}
+            self._entries = {key: self._entries[key] for key in self._entries if key in there}
+        if is_news or self._in_fault:
+            self._in_fault = False
+            self._tell(self._summary())
+        if is_news or is_detail:
+            self._plan(PAUSE if is_news else PATIENCE, is_news)
 
-        Args:
-            follows: The server whose copy of the zone they are based on; None for queries.
-        """
-        server = str(follows) if follows else None
-        before = self._peers or {}
-        peers: dict[str, dict[str, str | None]] = {}
-        for decision in decisions:
-            key = decision.public_key.base64
-            entry = dict(before.get(key, {"endpoint_set": None, "reason": None}))
-            entry["state"] = decision.state.value
-            if decision.change:
-                entry["endpoint_set"] = str(decision.after)
-                entry["reason"] = decision.reason
-            peers[key] = entry
-        if peers == self._peers and server == self._follows:
-            return
-        self._peers, self._follows = peers, server
-        states = [decision.state for decision in decisions]
-        systemd.notify(f"STATUS={states.count(State.DIRECT)} of {len(states)} peers direct")
-        report = {"zone": self._settings.zone, "follows": server, "peers": peers}
-        self._write(json.dumps(report, indent=1))
+    def stop(self) -> None:
+        """Write that the agent has ended, and left peers that were at rest to WireGuard."""
+        now = self._now()
+        for entry in self._entries.values():
+            memory = entry.decision.memory if entry.decision else None
+            if memory is not None and memory.rest_until is not None:
+                entry.endpoint_set, entry.action_at = str(memory.target), now.wall
+                entry.action = f"set {memory.target}: the client ends"
+                entry.text = _text(entry, now)
+        self._write(stopped=now.wall)
 
-    def _write(self, text: str) -> None:
-        temporary = self._path.with_suffix(f".{os.getpid()}")
+    def tell_manager(self, fault: str) -> None:
+        """Tell the service manager why there is nothing to publish."""
+        self._in_fault = True
+        self._tell(fault)
+
+    def tick(self) -> None:
+        """Do what is due."""
+        if self.due is not None and self._monotonic() >= self.due:
+            self._write()
+
+    def _plan(self, pause: float, is_news: bool) -> None:
+        at = self._monotonic()
+        due = max(self._written + PAUSE, at if is_news else at + pause)
+        self.due = due if self.due is None else min(self.due, due)
+
+    def _first(self, decision: Decision, now: Moment) -> _Entry:
+        peer, before = decision.peer, self._before.pop(decision.public_key.base64, None)
+        entry = _Entry(since=now.wall)
+        if before is not None:
+            entry = _Entry(**{name: before[name] for name in _KEPT if name in before})
+        elif peer.endpoint and not peer.last_handshake:
+            entry.configured = str(peer.endpoint)
+        return entry
+
+    @staticmethod
+    def _take(entry: _Entry, decision: Decision, failure: str | None, now: Moment) -> bool:
+        """Note a decision; return whether it is one that people wait for."""
+        state, change = decision.state.value, decision.change
+        last = entry.decision
+        is_news = last is None or state != entry.state or failure != entry.failure
+        if state != entry.state:
+            entry.state, entry.since = state, now.wall
+        if change is not None and decision is not last:
+            is_news = True
+            entry.action_at = now.wall
+            entry.action = decision.reason
+            if change.endpoint is not None:
+                entry.endpoint_set = str(change.endpoint)
+            elif not change.fresh:
+                entry.action = f"keepalive {change.persistent_keepalive} s: {decision.reason}"
+        entry.decision, entry.failure = decision, failure
+        entry.text = _text(entry, now)
+        return is_news
+
+    def _tell(self, status: str) -> None:
+        if status != self._status:
+            self._status = status
+            systemd.notify(f"STATUS={status}")
+
+    def _summary(self) -> str:
+        decisions = [entry.decision for entry in self._entries.values() if entry.decision]
+        counts = collections.Counter(decision.state for decision in decisions)
+        parts = [f"{counts[State.DIRECT]} of {len(decisions)} peers direct"]
+        parts += [f"{counts[s]} {s.value}" for s in State if s is not State.DIRECT and counts[s]]
+        version = self._around.version
+        if self._around.trouble:
+            parts.append(self._around.trouble)
+        elif version is not None:
+            parts.append(f"{'follows' if self._around.copied else 'asks'} {version.server}")
+        return ", ".join(parts)
+
+    def _write(self, stopped: float | None = None) -> None:
+        self.due, self._written = None, self._monotonic()
         try:
             self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-            temporary.write_text(text, encoding="utf-8")
-            temporary.replace(self._path)
+            replace_file(self._path, self._text(stopped))
+            self._is_told = False
         except OSError as exc:
-            log.warning("%s: %s; 'wgsd status' will know less", self._path, exc.strerror)
+            if not self._is_told:
+                log.warning("%s: %s; 'wgsd status' will know less", self._path, exc.strerror)
+            self._is_told = True
+
+    def _text(self, stopped: float | None) -> str:
+        around, wall = self._around, self._now().wall
+        version, notified = around.version, around.notified_at
+        head = {
+            "version": __version__,
+            "pid": os.getpid(),
+            "birth": birth(os.getpid()),
+            "started": self._started,
+            "written": wall,
+            "stopped": stopped,
+            "zone": self._settings.zone,
+            "servers": [str(server) for server in self._settings.registries],
+            "follows": str(version.server) if version and around.copied else None,
+            "asks": str(version.server) if version and not around.copied else None,
+            "serial": version.serial if version else None,
+            "notified_at": wall - (self._monotonic() - notified) if notified else None,
+            "silent": sorted(map(str, around.silent)),
+            "trouble": around.trouble or None,
+            "moved": dict(zip(("at", "how"), around.moved)) if around.moved else None,
+            "registries": {key.base64: how for key, how in around.registries.items()},
+        }
+        lines = [f" {json.dumps(name)}: {json.dumps(value)}" for name, value in head.items()]
+        peers = (f'  "{key.base64}": {entry.text}' for key, entry in self._entries.items())
+        lines.append(' "peers": {\n' + ",\n".join(peers) + "\n }")
+        return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def _text(entry: _Entry, now: Moment) -> str:
+    """Return the entry as JSON. It is made when it changes: most of a thousand do not."""
+    decision = entry.decision
+    if decision is None:
+        return "{}"
+    record, memory = decision.record, decision.memory
+    fields = {name: getattr(entry, name) for name in (*_KEPT, "failure")}
+    fields.update(
+        name=record.name if record else None,
+        reason=decision.reason,
+        directory=str(record.endpoint) if record else None,
+        answers=memory.answers,
+        rtt=memory.rtt if memory.answers else None,
+        due=None if math.isinf(decision.due) else now.wall + decision.due - now.steady,
+    )
+    return json.dumps(fields)
+
+
+def _peers_of(path: pathlib.Path) -> dict[str, dict[str, t.Any]]:
+    try:
+        peers = json.loads(path.read_text(encoding="utf-8"))["peers"]
+        return {key: entry for key, entry in peers.items() if entry.get("state")}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+class Found(t.NamedTuple):
+    """What there is of a report.
+
+    Attributes:
+        report: As it was written; empty if there is none of this engine's.
+        running: Whether the agent that has written it runs.
+        problem: Why it does not say how the agent sees the peers now; empty if it does.
+    """
+
+    report: dict[str, t.Any]
+    running: bool
+    problem: str
+
+
+def read(path: pathlib.Path) -> Found:
+    """Read the report in *path*."""
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+        version, pid, born, stopped = (report[n] for n in ("version", "pid", "birth", "stopped"))
+        peers = report["peers"].items()
+    except FileNotFoundError:
+        return Found({}, False, "no client has reported")
+    except OSError as exc:
+        return Found({}, False, f"the client's report {path} cannot be read: {exc.strerror}")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return Found({}, False, f"{path} is not a report of this version's client")
+    if version != __version__ or not all(isinstance(entry, dict) for _key, entry in peers):
+        return Found({}, False, f"{path} is a report of a client of version {version}")
+    if stopped is not None:
+        return Found(report, False, "the client was stopped")
+    if birth(pid) != born:
+        return Found(report, False, f"the client (process {pid}) was killed or has crashed")
+    return Found(report, True, "")
