@@ -152,6 +152,10 @@ class World:
         self._send_initiation()
         self._check()
 
+    def set(self, **fields: t.Any) -> None:
+        """Have somebody else change settings of the peer's entry."""
+        self.peer = dataclasses.replace(self.peer, **fields)
+
     def run(self, seconds: float) -> None:
         """Let time pass, and look whenever the agent would."""
         end = self.now + seconds

@@ -28,7 +28,9 @@ UNSURE_PATIENCE = 12.0
 #: Seconds between probes, and for all of them, where only whether it answers is to be found out.
 LEARNING_GAP = 5.0
 LEARNING_PATIENCE = 15.0
-#: Longest pause in seconds between probes; the pauses double.
+#: Bytes of a probe, as WireGuard counts what it sends.
+PROBE_BYTES = 64
+#: Longest pause in seconds between probes; from the last that decides on the pauses double.
 LONGEST_GAP = 5.0
 
 
@@ -50,11 +52,19 @@ def learn(memory: Memory, now: float) -> Memory:
     return dataclasses.replace(memory, asking=asking)
 
 
+def confirm(memory: Memory, now: float) -> Memory:
+    """Begin to find out whether a peer that has just answered a handshake is still there."""
+    asking = Asking(
+        now, "the handshake", CONFIRMING_GAP, CONFIRMING_PATIENCE, learning=True, confirming=True
+    )
+    return dataclasses.replace(memory, asking=asking)
+
+
 def next_probe(asking: Asking) -> float:
     """Return when the next probe is due, in steady seconds."""
     if not asking.sent:
         return asking.since
-    doubled = asking.gap * 2.0 ** min(max(0, asking.sent - PROBES), 10)
+    doubled = asking.gap * 2.0 ** min(max(0, asking.sent - PROBES + 1), 10)
     return asking.last + min(doubled, max(LONGEST_GAP, asking.gap))
 
 
@@ -63,40 +73,60 @@ def sent(memory: Memory, peer: Peer, now: float) -> Memory:
     if memory.asking is None:
         return memory
     asking = dataclasses.replace(
-        memory.asking, sent=memory.asking.sent + 1, last=now, mark=peer.rx_bytes
+        memory.asking,
+        sent=memory.asking.sent + 1,
+        last=now,
+        mark=peer.rx_bytes,
+        sent_mark=memory.asking.sent_mark if memory.asking.sent else peer.tx_bytes,
     )
     return dataclasses.replace(memory, asking=asking)
 
 
-def unanswered(asking: Asking, peer: Peer, now: float) -> bool:
-    """Whether the silence says enough: nothing has come in, neither answers nor anything else."""
+def unanswered(asking: Asking, peer: Peer, now: float, *, overdue: bool) -> bool:
+    """Whether the silence says enough: nothing has come in, neither answers nor anything else.
+
+    Args:
+        overdue: Whether the peer has missed a keepalive. If not, the probes must have left: it
+            may have no address to probe, or a firewall of this host may drop them.
+    """
+    left = peer.tx_bytes - asking.sent_mark >= PROBES * PROBE_BYTES
     return (
         asking.sent >= PROBES
-        and now >= asking.since + asking.patience
-        and now - asking.last >= min(asking.gap, GAP_MIN)
+        and now >= _over(asking)
         and peer.rx_bytes == asking.mark
+        and (left or overdue)
     )
+
+
+def _over(asking: Asking) -> float:
+    """Return when nobody need wait any longer for the probes that were sent."""
+    return max(asking.since + asking.patience, asking.last + min(asking.gap, GAP_MIN))
 
 
 def next_due(asking: Asking, now: float) -> float:
     """Return when time alone may change what is known, in steady seconds."""
     probe = next_probe(asking)
-    over = asking.since + asking.patience
+    over = _over(asking)
     return min(probe, over) if not asking.dead and over > now else probe
 
 
-def conclude(memory: Memory, peer: Peer, now: float, *, heard: bool) -> tuple[Memory, bool]:
+def conclude(memory: Memory, peer: Peer, now: float, *, heard: float | None) -> tuple[Memory, bool]:
     """End the asking if something came; return also whether something did.
 
     Of a peer that has answered before, packets other than answers count only after the last
     probe that decides: they may have been under way when it left.
+
+    Args:
+        heard: Seconds that an answer took; None if there was none.
     """
     asking = memory.asking
     if asking is None or not asking.sent:
-        return memory, heard
-    if heard:
+        return memory, heard is not None
+    if heard is not None and now - heard >= asking.since:
         return dataclasses.replace(memory, asking=None), True
     came = peer.rx_bytes != asking.mark
+    if asking.confirming and came:
+        return learn(memory, now), True
     if asking.learning:
         # Its other packets show that it lives: it does not answer.
         if came and asking.sent >= PROBES and now - asking.last >= asking.gap:

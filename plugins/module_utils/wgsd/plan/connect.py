@@ -15,7 +15,7 @@ import dataclasses
 import math
 
 from ..keys import PublicKey
-from ..model import Endpoint, PeerChange
+from ..model import Endpoint, Peer, PeerChange
 from .live import Situation
 from .rendezvous import REST_MIN, next_meeting
 from .states import Decision, Memory, State
@@ -50,11 +50,13 @@ def decide_connect(
     if target is None:
         memory = forget_tries(memory)
         reason = "the directory has no endpoint for it"
-        if memory.raised and peer.persistent_keepalive:
-            # Nobody knows where it is: no need to knock where it was.
-            memory = dataclasses.replace(memory, raised=False)
-            change = PeerChange(peer.public_key, persistent_keepalive=0)
-            return _decision(situation, memory, State.UNKNOWN, reason, change, None, math.inf)
+        # Nobody knows where it is: no need to knock where it was.
+        keepalive = _chosen(memory, peer)
+        memory = dataclasses.replace(memory, raised=0, chosen=0)
+        if keepalive != peer.persistent_keepalive:
+            change = PeerChange(peer.public_key, persistent_keepalive=keepalive)
+            after = peer.endpoint
+            return _decision(situation, memory, State.UNKNOWN, reason, change, after, math.inf)
         return _leave(situation, memory, State.UNKNOWN, reason, math.inf)
     if memory.rest_until is not None and target == before and not situation.stirred:
         if now < memory.rest_until:
@@ -62,7 +64,7 @@ def decide_connect(
             return _leave(situation, memory, State.UNREACHABLE, reason, memory.rest_until)
         memory = dataclasses.replace(memory, tries=0, rest_until=None)
         return _try(situation, memory, target, State.UNREACHABLE, "both ends try again now")
-    if peer.endpoint != target and memory.tries and now < memory.alive_at + UNDER_WAY:
+    if peer.endpoint not in (None, target) and _is_coming(memory, situation):
         reason = f"a handshake is under way: packets come from {peer.endpoint}"
         due = memory.alive_at + UNDER_WAY
         return _leave(situation, memory, State.PUNCHING, reason, due)
@@ -138,7 +140,7 @@ def _rest(situation: Situation, memory: Memory, own: PublicKey, wall: float) -> 
         memory,
         rest_until=until,
         hold_until=now + meeting.rest,
-        chosen=0 if memory.raised else peer.persistent_keepalive,
+        chosen=_chosen(memory, peer),
         rx_bytes=0,
         handshake=0.0,
     )
@@ -148,6 +150,20 @@ def _rest(situation: Situation, memory: Memory, own: PublicKey, wall: float) -> 
         f" Silent for {meeting.begin:.0f} s, so that routers forget"
     )
     return _decision(situation, memory, State.UNREACHABLE, reason, change, None, until)
+
+
+def _chosen(memory: Memory, peer: Peer) -> int:
+    """Return the keepalive that the operator has chosen, in seconds; 0 for none."""
+    ours = peer.persistent_keepalive in (0, memory.raised)
+    return memory.chosen if ours else peer.persistent_keepalive
+
+
+def _is_coming(memory: Memory, situation: Situation) -> bool:
+    """Whether the peer itself has begun a handshake a moment ago."""
+    before, peer = situation.before, situation.peer
+    if before is None or situation.now >= memory.alive_at + UNDER_WAY:
+        return False
+    return bool(memory.tries or (peer.rx_bytes and not peer.last_handshake))
 
 
 def _has_keepalive(situation: Situation) -> bool:
@@ -160,8 +176,9 @@ def _try(
 ) -> Decision:
     """Start over with *target*."""
     peer, now = situation.peer, situation.now
-    chosen = peer.persistent_keepalive or memory.chosen
-    keepalive = chosen or situation.policy.keepalive
+    chosen = _chosen(memory, peer)
+    raised = 0 if chosen else situation.policy.keepalive
+    keepalive = chosen or raised
     memory = dataclasses.replace(
         memory,
         # The device counts a new entry from zero.
@@ -169,7 +186,7 @@ def _try(
         handshake=0.0,
         last_try=now,
         tries=memory.tries + 1,
-        raised=memory.raised or not chosen,
+        raised=raised,
         chosen=0,
     )
     change = PeerChange.anew(peer, target, persistent_keepalive=keepalive)

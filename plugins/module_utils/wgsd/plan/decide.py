@@ -84,7 +84,7 @@ def _decide(
         peer=peer,
         record=record,
         before=before,
-        heard=answer is not None,
+        heard=answer,
         stirred=stirred,
         leads=own is not None and own < peer.public_key,
         now=moment.steady,

@@ -28,7 +28,7 @@ class Situation:
 
     Attributes:
         before: What was known at the last look; None for a peer that is new to us.
-        heard: Whether a probe was answered since then.
+        heard: Seconds that the answer to a probe took that came since then; None if none came.
         stirred: Whether this host has moved since then.
         leads: Whether this is the end of the two that goes first.
         now: Steady seconds.
@@ -37,7 +37,7 @@ class Situation:
     peer: Peer
     record: PeerRecord | None
     before: Memory | None
-    heard: bool
+    heard: float | None
     stirred: bool
     leads: bool
     now: float
@@ -84,8 +84,9 @@ def decide_live(memory: Memory, situation: Situation) -> Decision:
     asking = memory.asking
     if asking is None:
         return _decision(situation, memory, State.DIRECT, _how(situation))
-    if not asking.dead and probing.unanswered(asking, peer, now):
-        asking = dataclasses.replace(asking, dead=True)
+    overdue = situation.is_silent(memory)
+    if not asking.dead and probing.unanswered(asking, peer, now, overdue=overdue):
+        asking = dataclasses.replace(asking, dead=True, learning=False)
         memory = dataclasses.replace(memory, asking=asking)
     if asking.dead and elsewhere and elsewhere != memory.refuted:
         silence = _seconds(now - memory.alive_at)
@@ -110,6 +111,8 @@ def _ask(memory: Memory, situation: Situation) -> Memory:
     if alive and elsewhere and not news:
         memory = dataclasses.replace(memory, refuted=elsewhere)
     if situation.stirred:
+        # Where it could not be reached from before, it may be reached now.
+        memory = dataclasses.replace(memory, refuted=None)
         return probing.ask(memory, "this host has moved", now)
     if memory.asking is not None and memory.asking.dead:
         return memory
@@ -120,8 +123,42 @@ def _ask(memory: Memory, situation: Situation) -> Memory:
     if situation.is_silent(memory):
         return probing.ask(memory, "a keepalive is overdue", now)
     if before is None or before.handshake != memory.handshake:
-        return probing.learn(memory, now)
+        tried = before is not None and before.first_try is not None
+        return probing.confirm(memory, now) if tried else probing.learn(memory, now)
     return memory
+
+
+def _start_over(memory: Memory, situation: Situation) -> Decision:
+    """Start a new session that only this end has over, once.
+
+    The other end has started the peer over just after it had answered our handshake.
+    """
+    peer, now = situation.peer, situation.now
+    memory = dataclasses.replace(
+        memory,
+        handshake=0.0,
+        rx_bytes=0,
+        asking=None,
+        first_try=now,
+        last_try=now,
+        tries=1,
+        started_over=True,
+    )
+    keepalive = peer.persistent_keepalive or situation.policy.keepalive
+    change = PeerChange.anew(peer, peer.endpoint, persistent_keepalive=keepalive)
+    return Decision(
+        public_key=peer.public_key,
+        state=State.PUNCHING,
+        change=change,
+        probe=False,
+        reason="nothing came after the handshake, its other end has been started over; once more",
+        before=peer.endpoint,
+        after=peer.endpoint,
+        due=now + probing.CONFIRMING_PATIENCE,
+        memory=memory,
+        peer=peer,
+        record=situation.record,
+    )
 
 
 def _how(situation: Situation) -> str:
@@ -147,10 +184,11 @@ def _decision(
 ) -> Decision:
     peer, policy = situation.peer, situation.policy
     keepalive = None
-    if policy.continuous and situation.record and not peer.persistent_keepalive:
+    if policy.continuous and not peer.persistent_keepalive:
         # A peer that came to us by itself has none on our side, and our router must not forget it.
-        keepalive = memory.chosen or policy.keepalive or None
-        memory = dataclasses.replace(memory, raised=not memory.chosen, chosen=0)
+        raised = 0 if memory.chosen or not situation.record else policy.keepalive
+        keepalive = memory.chosen or raised or None
+        memory = dataclasses.replace(memory, raised=raised, chosen=0)
     change = None
     if target is not None or keepalive is not None:
         change = PeerChange(peer.public_key, endpoint=target, persistent_keepalive=keepalive)

@@ -56,8 +56,10 @@ class Asking:
         sent: How many were sent.
         last: When the last of them was.
         mark: The device's count of received bytes at that time.
+        sent_mark: The device's count of sent bytes before the first.
         dead: Whether it has been concluded that nothing comes from the peer.
         learning: Whether only whether it answers is to be found out.
+        confirming: Whether it is not sure yet that both ends have the session.
     """
 
     since: float
@@ -67,8 +69,10 @@ class Asking:
     sent: int = 0
     last: float = 0.0
     mark: int = 0
+    sent_mark: int = 0
     dead: bool = False
     learning: bool = False
+    confirming: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,7 +95,7 @@ class Memory:
         tries: How many there were since a try was due to both ends at once.
         rest_until: Until when nothing is sent, so that routers forget; None while tries go on.
         hold_until: From when on there is such a rest again.
-        raised: Whether the keepalive is ours.
+        raised: The keepalive that we have set where the operator had none; 0 if we have not.
         chosen: The operator's keepalive while there is a rest; 0 if there was none.
     """
 
@@ -110,7 +114,7 @@ class Memory:
     tries: int = 0
     rest_until: float | None = None
     hold_until: float = 0.0
-    raised: bool = False
+    raised: int = 0
     chosen: int = 0
 
 
