@@ -99,7 +99,10 @@ def test_the_name_of_a_lost_registry_is_resolved_and_followed():
     assert world.silence(3, [FIRST]) == []
     assert world.names.asked == [NAME]
     world.names.results[NAME] = [NEW]
-    assert world.silence(3, [FIRST]) == [(1, False, NEW)]
+    assert world.silence(1, [FIRST]) == []
+    assert not world.anchors.acted
+    assert world.silence(0.5, [FIRST]) == [(1, False, NEW)]
+    assert world.anchors.acted
 
 
 def test_the_endpoint_of_the_configuration_needs_no_resolving():

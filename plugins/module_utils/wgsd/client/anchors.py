@@ -53,6 +53,7 @@ class Anchors:
 
     Attributes:
         due: Steady seconds at which time alone may lead to another decision.
+        acted: Whether the last look had something changed, so that it is worth asking at once.
         reasons: What the last look found of each entry, in words.
     """
 
@@ -68,6 +69,7 @@ class Anchors:
             now: Steady seconds.
         """
         self.due = math.inf
+        self.acted = False
         self.reasons: dict[PublicKey, str] = {}
         self._servers = settings.registries
         self._places = settings.anchors
@@ -121,7 +123,7 @@ class Anchors:
             if decision.change is not None:
                 changes.append(decision.change)
             self.due = min(self.due, decision.due)
-        self.reasons = reasons
+        self.acted, self.reasons = bool(changes), reasons
         return changes
 
     def close(self) -> None:

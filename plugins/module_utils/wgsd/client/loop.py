@@ -17,13 +17,14 @@ from ..errors import DeviceError, WgsdError
 from ..replica import Replica
 from .agent import Agent, Look
 from .anchors import Anchors
+from .metrics import Metrics
 from .pace import Pace
 from .path import PathWatcher
 from .prober import Prober
 from .report import Report, Surroundings
 from .resolver import Resolver
 from .view import View
-from .waiting import Waiting
+from .waiting import Part, Waiting
 
 log = logging.getLogger("wgsd.client")
 
@@ -57,21 +58,32 @@ class Loop:
         self._anchors = Anchors(settings, Resolver(selector))
         self._agent = Agent(settings, self._view, prober=self._prober, anchors=self._anchors)
         self._report = Report(settings)
-        self._parts = (self._replica, self._paths, self._report)
+        self._metrics: Metrics | None = None
+        self._parts: tuple[Part, ...] = (self._replica, self._paths, self._report)
+        if settings.metrics_file is not None:
+            self._metrics = Metrics(settings.metrics_file, settings.interface)
+            self._parts += (self._metrics,)
         self._pace = Pace()
         self._trouble = ""
         self._look: Look | None = None
         self._servers = frozenset(registries)
         self._seen = self._signs()
         self._moved = False
+        self._watchdog = systemd.watchdog_period()
+        self._told_alive = -math.inf
+        self._has_all_rights = os.geteuid() != 0
 
     def run(self) -> None:
         """Run until a signal says stop."""
         while not self._waiting.stopped:
-            self._wait(self._turn())
+            pause = self._turn()
+            self._tell_alive()
+            self._wait(pause)
         systemd.notify("STOPPING=1")
         self._agent.leave()
         self._report.stop()
+        if self._metrics is not None:
+            self._metrics.close()
 
     def close(self) -> None:
         """Close everything."""
@@ -97,6 +109,9 @@ class Loop:
         try:
             look = self._agent.look(moved=moved, silent=silent)
         except DeviceError as exc:
+            if not (self._has_all_rights or isinstance(exc, NoDeviceError)) and os.geteuid():
+                # Another WireGuard's device may be there in its place: the next process can see.
+                raise
             self._look = None
             self._tell(exc)
             return self._pace.after_fault(time.monotonic())
@@ -107,7 +122,8 @@ class Loop:
             self._paths.watch([e.address for e in endpoints if e is not None], device.fwmark)
         if moved:
             self._replica.poll()
-        if any(at > handshakes.get(key, 0.0) for key, at in self._handshakes().items()):
+        shaken = any(at > handshakes.get(key, 0.0) for key, at in self._handshakes().items())
+        if shaken or self._anchors.acted:
             self._view.hurry()
         self._publish(look)
         return self._pace.after_look(
@@ -147,18 +163,23 @@ class Loop:
 
     def _publish(self, look: Look) -> None:
         self._look = look
-        self._report.publish(
-            look,
-            Surroundings(
-                registries=self._anchors.reasons,
-                version=self._agent.version,
-                copied=self._replica.version is not None,
-                notified_at=self._replica.notified_at,
-                silent=self._replica.silent,
-                trouble=self._trouble,
-                moved=self._agent.moved,
-            ),
+        around = Surroundings(
+            registries=self._anchors.reasons,
+            version=self._agent.version,
+            copied=self._replica.version is not None,
+            notified_at=self._replica.notified_at,
+            silent=self._replica.silent,
+            trouble=self._trouble,
+            moved=self._agent.moved,
         )
+        self._report.publish(look, around)
+        if self._metrics is not None:
+            counts = {
+                "probes_sent_total": self._prober.sent,
+                "probes_answered_total": self._prober.answered,
+                "device_reads_total": self._agent.reads,
+            }
+            self._metrics.take(look, around, counts)
 
     def _tell(self, trouble: WgsdError | None) -> None:
         """Log trouble once, and that it is over."""
