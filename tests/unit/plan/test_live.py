@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.plan.world import CAFE, HOME, TRAIN, World, at, bob, device_with
+from tests.unit.plan.world import BOB, CAFE, HOME, TRAIN, World, at, bob, device_with
 from wgsd.clock import Moment
-from wgsd.plan import NONE_YET, Policy, State, decide
+from wgsd.plan import NONE_YET, Decision, Policy, State, decide
 from wgsd.plan.live import KEEPALIVE_GRACE
 
 pytestmark = pytest.mark.unit
@@ -206,3 +206,32 @@ def test_a_tunnel_lives_on_without_probes_that_cannot_be_sent(answers):
     took = world.run_until(lambda: world.peer.endpoint == CAFE, 60)
     assert took <= SILENT_AFTER + 12.5
     assert world.has_session
+
+
+def half_a_session(seconds: float, rx_bytes: int) -> list[Decision]:
+    """Return the decisions of *seconds* in which nothing follows the handshake."""
+    peer, last, decisions = bob(), dict(NONE_YET), []
+    for step in range(int(seconds / 0.05)):
+        moment = Moment(NOW.wall + step * 0.05, NOW.steady + step * 0.05)
+        (decision,) = decide(device_with(peer), at(HOME), last, moment, Policy(continuous=True))
+        last = {BOB: decision}
+        decisions.append(decision)
+        if decision.change and decision.change.fresh:
+            peer = bob(
+                endpoint=HOME,
+                persistent_keepalive=25,
+                last_handshake=moment.wall + 0.01,
+                rx_bytes=rx_bytes,
+            )
+    return decisions
+
+
+def test_a_session_whose_other_end_was_started_over_is_started_over_once():
+    tries = [d for d in half_a_session(20, rx_bytes=92) if d.change and d.change.fresh]
+    assert len(tries) == 2
+    assert "nothing came after the handshake" in tries[1].reason
+
+
+def test_a_session_that_data_came_by_is_not_started_over():
+    tries = [d for d in half_a_session(20, rx_bytes=148 + 32) if d.change and d.change.fresh]
+    assert len(tries) == 1

@@ -28,6 +28,9 @@ UNSURE_PATIENCE = 12.0
 #: Seconds between probes, and for all of them, where only whether it answers is to be found out.
 LEARNING_GAP = 5.0
 LEARNING_PATIENCE = 15.0
+#: The same after a handshake that is the first for long: a round trip is over by then.
+CONFIRMING_GAP = 0.15
+CONFIRMING_PATIENCE = 0.5
 #: Bytes of a probe, as WireGuard counts what it sends.
 PROBE_BYTES = 64
 #: Longest pause in seconds between probes; from the last that decides on the pauses double.

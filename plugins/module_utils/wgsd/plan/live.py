@@ -22,6 +22,11 @@ from .states import Decision, Memory, Policy, State
 KEEPALIVE_GRACE = 5.0
 
 
+#: Bytes received where nothing but handshakes has come: answers of 92 bytes, and initiations of 148
+#: (protocol section 5.4). Whoever answers a handshake has a session only once data has come.
+HANDSHAKES = frozenset(92 * answers + 148 * begun for answers in (1, 2) for begun in (0, 1, 2))
+
+
 @dataclasses.dataclass(frozen=True)
 class Situation:
     """What to decide about: one peer at one moment.
@@ -108,6 +113,8 @@ def _ask(memory: Memory, situation: Situation) -> Memory:
     elsewhere = situation.elsewhere
     memory, alive = probing.conclude(memory, peer, now, heard=situation.heard)
     news = before is None or before.target != memory.target
+    if alive and memory.started_over:
+        memory = dataclasses.replace(memory, started_over=False)
     if alive and elsewhere and not news:
         memory = dataclasses.replace(memory, refuted=elsewhere)
     if situation.stirred:
@@ -124,7 +131,9 @@ def _ask(memory: Memory, situation: Situation) -> Memory:
         return probing.ask(memory, "a keepalive is overdue", now)
     if before is None or before.handshake != memory.handshake:
         tried = before is not None and before.first_try is not None
-        return probing.confirm(memory, now) if tried else probing.learn(memory, now)
+        if tried and peer.rx_bytes in HANDSHAKES:
+            return probing.confirm(memory, now)
+        return probing.learn(memory, now)
     return memory
 
 

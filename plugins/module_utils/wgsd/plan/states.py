@@ -95,6 +95,7 @@ class Memory:
         tries: How many there were since a try was due to both ends at once.
         rest_until: Until when nothing is sent, so that routers forget; None while tries go on.
         hold_until: From when on there is such a rest again.
+        started_over: Whether a session that nothing came by was started over once.
         raised: The keepalive that we have set where the operator had none; 0 if we have not.
         chosen: The operator's keepalive while there is a rest; 0 if there was none.
     """
@@ -114,6 +115,7 @@ class Memory:
     tries: int = 0
     rest_until: float | None = None
     hold_until: float = 0.0
+    started_over: bool = False
     raised: int = 0
     chosen: int = 0
 
