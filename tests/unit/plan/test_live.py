@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
-from tests.unit.plan.world import BOB, CAFE, HOME, TRAIN, World, at, bob, device_with
+from tests.unit.plan.world import BOB, CAFE, HOME, PROBE, TRAIN, World, at, bob, device_with
 from wgsd.clock import Moment
 from wgsd.plan import NONE_YET, Decision, Policy, State, decide
 from wgsd.plan.live import KEEPALIVE_GRACE
@@ -216,6 +218,8 @@ def half_a_session(seconds: float, rx_bytes: int) -> list[Decision]:
         (decision,) = decide(device_with(peer), at(HOME), last, moment, Policy(continuous=True))
         last = {BOB: decision}
         decisions.append(decision)
+        if decision.probe:
+            peer = dataclasses.replace(peer, tx_bytes=peer.tx_bytes + PROBE)
         if decision.change and decision.change.fresh:
             peer = bob(
                 endpoint=HOME,
