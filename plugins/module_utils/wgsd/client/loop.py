@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 import typing as t
 
@@ -23,6 +24,7 @@ from .path import PathWatcher
 from .prober import Prober
 from .report import Report, Surroundings
 from .resolver import Resolver
+from .rights import Rights
 from .view import View
 from .waiting import Part, Waiting
 
@@ -71,7 +73,7 @@ class Loop:
         self._moved = False
         self._watchdog = systemd.watchdog_period()
         self._told_alive = -math.inf
-        self._has_all_rights = os.geteuid() != 0
+        self._rights = Rights()
 
     def run(self) -> None:
         """Run until a signal says stop."""
@@ -81,18 +83,25 @@ class Loop:
             self._wait(pause)
         systemd.notify("STOPPING=1")
         self._agent.leave()
-        self._report.stop()
-        if self._metrics is not None:
-            self._metrics.close()
 
     def close(self) -> None:
         """Close everything."""
+        self._report.stop()
+        if self._metrics is not None:
+            self._metrics.close()
         self._agent.close()
         self._anchors.close()
         self._paths.close()
         self._prober.close()
         self._replica.close()
         self._waiting.close()
+
+    def _tell_alive(self) -> None:
+        """Keep the service manager from taking us for hung."""
+        now = time.monotonic()
+        if self._watchdog is not None and now - self._told_alive >= self._watchdog / 4:
+            self._told_alive = now
+            systemd.notify("WATCHDOG=1")
 
     def _turn(self) -> float:
         """Look at what there is to look at; return the longest pause until the next turn."""
@@ -109,13 +118,14 @@ class Loop:
         try:
             look = self._agent.look(moved=moved, silent=silent)
         except DeviceError as exc:
-            if not (self._has_all_rights or isinstance(exc, NoDeviceError)) and os.geteuid():
-                # Another WireGuard's device may be there in its place: the next process can see.
+            if self._rights.may_lack(exc):
+                # A userspace device may have come in its place. The service manager starts us anew.
                 raise
             self._look = None
             self._tell(exc)
             return self._pace.after_fault(time.monotonic())
         self._tell(look.trouble)
+        self._rights.suit(self._agent.kind)
         device = self._agent.device
         if device is not None:
             endpoints = [peer.endpoint for peer in self._agent.registries.values()]

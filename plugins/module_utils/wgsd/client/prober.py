@@ -73,6 +73,10 @@ class Prober:
     """Sends datagrams through the tunnel to where nobody listens, and hears that they are refused.
 
     Nothing here raises: a probe that cannot be sent is one that nobody answers.
+
+    Attributes:
+        sent: How many probes were sent.
+        answered: How many of them were answered in time.
     """
 
     def __init__(
@@ -89,6 +93,8 @@ class Prober:
                 called when the socket is ready.
             clock: Steady seconds.
         """
+        self.sent = 0
+        self.answered = 0
         self._interface = interface
         self._selector = selector
         self._clock = clock
@@ -194,6 +200,7 @@ class Prober:
             except OSError:
                 if offer == _OFFERS - 1:
                     raise
+        self.sent += 1
         self._last_number = number
         self._under_way[number] = _Probe(key, socket.inet_pton(sock.family, address), at)
 
@@ -265,6 +272,7 @@ class Prober:
         del self._under_way[number]
         seconds = self._clock() - probe.at
         if seconds <= LATE:
+            self.answered += 1
             self._heard[probe.key] = seconds
 
     def _forget_late(self) -> None:

@@ -178,7 +178,7 @@ class Report:
             memory = entry.decision.memory if entry.decision else None
             if memory is not None and memory.rest_until is not None:
                 entry.endpoint_set, entry.action_at = str(memory.target), now.wall
-                entry.action = f"set {memory.target}: the client ends"
+                entry.action = f"set {memory.target}: the client ended"
                 entry.text = _text(entry, now)
         self._write(stopped=now.wall)
 
@@ -336,7 +336,7 @@ def read(path: pathlib.Path) -> Found:
     if version != __version__ or not all(isinstance(entry, dict) for _key, entry in peers):
         return Found({}, False, f"{path} is a report of a client of version {version}")
     if stopped is not None:
-        return Found(report, False, "the client was stopped")
+        return Found(report, False, "the client has ended")
     if birth(pid) != born:
         return Found(report, False, f"the client (process {pid}) was killed or has crashed")
     return Found(report, True, "")

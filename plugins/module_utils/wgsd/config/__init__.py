@@ -61,6 +61,7 @@ __all__ = [
 DNS_PORT = 53
 RATE_LIMIT_MAX = 1_000_000
 METRICS_PORT = 9586
+METRICS_SUFFIX = ".prom"
 WORKERS_MAX = 64
 DAY = 86400
 #: Days that signatures are valid for: so long nobody has to look after a registry that is down, and
@@ -107,7 +108,7 @@ def load_client(path: pathlib.Path) -> ClientSettings:
         UsageError: the file cannot be read or a field is wrong; the message has file and line.
     """
     top = read(path)
-    top.only("interface", "zone", "registries", "keepalive", "key")
+    top.only("interface", "zone", "registries", "keepalive", "key", "metrics_file")
     registries = top.required("registries").each(_registry, at_least=1)
     return ClientSettings(
         interface=top.required("interface").parsed(check_interface),
@@ -118,7 +119,15 @@ def load_client(path: pathlib.Path) -> ClientSettings:
         ),
         key=top.optional("key", read_key, None),
         anchors={server: anchor for server, anchor in registries if anchor},
+        metrics_file=top.optional("metrics_file", _metrics_file, None),
     )
+
+
+def _metrics_file(field: Field) -> pathlib.Path:
+    path = _absolute_path(field)
+    if path.suffix != METRICS_SUFFIX:
+        field.fail(f"{path} is not read by node_exporter", f"give it a name with {METRICS_SUFFIX}")
+    return path
 
 
 def _registry(field: Field) -> tuple[Endpoint, HostPort | None]:

@@ -171,6 +171,8 @@ class ClientSettings:
         key: What queries are signed with; None for nothing.
         anchors: Where the WireGuard device of a registry is to be found should it be lost, by the
             registry's DNS server; without an entry, where it was found last.
+        metrics_file: Where to write metrics for node_exporter's textfile collector; None for
+            nowhere.
     """
 
     interface: str
@@ -179,3 +181,4 @@ class ClientSettings:
     keepalive: int = DEFAULT_KEEPALIVE
     key: TsigKey | None = None
     anchors: t.Mapping[Endpoint, HostPort] = dataclasses.field(default_factory=dict)
+    metrics_file: pathlib.Path | None = None
