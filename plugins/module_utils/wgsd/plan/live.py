@@ -90,8 +90,11 @@ def decide_live(memory: Memory, situation: Situation) -> Decision:
     if asking is None:
         return _decision(situation, memory, State.DIRECT, _how(situation))
     overdue = situation.is_silent(memory)
-    if not asking.dead and probing.unanswered(asking, peer, now, overdue=overdue):
-        asking = dataclasses.replace(asking, dead=True, learning=False)
+    quiet = probing.unanswered(asking, peer, now, overdue=overdue)
+    if asking.confirming and quiet and not memory.started_over:
+        return _start_over(memory, situation)
+    if quiet and not asking.dead:
+        asking = dataclasses.replace(asking, dead=True, learning=False, confirming=False)
         memory = dataclasses.replace(memory, asking=asking)
     if asking.dead and elsewhere and elsewhere != memory.refuted:
         silence = _seconds(now - memory.alive_at)
