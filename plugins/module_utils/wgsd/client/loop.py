@@ -71,6 +71,7 @@ class Loop:
         self._servers = frozenset(registries)
         self._seen = self._signs()
         self._moved = False
+        self._sleep = clock.Sleep()
         self._watchdog = systemd.watchdog_period()
         self._told_alive = -math.inf
         self._rights = Rights()
@@ -111,7 +112,9 @@ class Loop:
                 self._publish(look)
                 return self._pace.left(time.monotonic())
         handshakes = self._handshakes()
-        moved, self._moved = self._moved or self._paths.moved(), False
+        # Whoever slept may have been carried elsewhere, and routers have forgotten it.
+        moved = self._sleep.is_over() or self._paths.moved() or self._moved
+        self._moved = False
         self._seen = self._signs()
         in_trouble = self._look is not None and self._look.trouble is not None
         silent = self._servers if in_trouble else self._replica.silent
@@ -131,6 +134,7 @@ class Loop:
             endpoints = [peer.endpoint for peer in self._agent.registries.values()]
             self._paths.watch([e.address for e in endpoints if e is not None], device.fwmark)
         if moved:
+            self._view.hurry()
             self._replica.poll()
         shaken = any(at > handshakes.get(key, 0.0) for key, at in self._handshakes().items())
         if shaken or self._anchors.acted:
