@@ -53,10 +53,17 @@ UMask=0022
 CPUWeight=20
 """
 _CLIENT = """\
+# It shows itself every 20 s at the latest, unless a device or a server keeps it waiting.
+WatchdogSec=60
 RuntimeDirectory=wgsd
 RuntimeDirectoryMode=0755
+# What it has done to the peers outlives it, for 'wgsd status' and for the one that comes next.
+RuntimeDirectoryPreserve=yes
 UMask=0022
+{writable}\
 """
+#: The client's RuntimeDirectory, where it may write in any case.
+_CLIENT_RUNTIME = pathlib.PurePath("/run/wgsd")
 _SANDBOX = """\
 AmbientCapabilities={capabilities}
 CapabilityBoundingSet={capabilities}
@@ -64,8 +71,8 @@ NoNewPrivileges=yes
 MemoryDenyWriteExecute=yes
 ProtectSystem=strict
 ProtectHome=yes
-# CAP_DAC_OVERRIDE opens the sockets of userspace WireGuard, which only root may enter. These it
-# must not open.
+# CAP_DAC_OVERRIDE opens the sockets of userspace WireGuard, which only root may enter; the client
+# gives it up where the device is the kernel's. These it must not open.
 InaccessiblePaths=-/etc/wireguard -/etc/shadow -/etc/gshadow -/etc/ssh
 PrivateTmp=yes
 PrivateDevices=yes
@@ -112,12 +119,24 @@ def responder(command: str, devices: t.Iterable[str], state: pathlib.PurePath) -
     )
 
 
-def client(command: str, device: str) -> str:
-    """Return the client's unit. See `responder`."""
+def client(command: str, device: str, metrics_file: str | None = None) -> str:
+    """Return the client's unit. See `responder`.
+
+    Args:
+        metrics_file: Where it writes its metrics.
+    """
+    folder = pathlib.PurePath(metrics_file).parent if metrics_file else _CLIENT_RUNTIME
+    # systemd takes a blank for the end of a path, and a percent sign for the begin of a specifier.
+    quoted = str(folder).replace("%", "%%")
+    writable = "" if folder == _CLIENT_RUNTIME else f'ReadWritePaths="-{quoted}"\n'
     return (
         _head("wgsd-client", "Endpoint client for WireGuard peers", command, [device])
-        + _CLIENT
-        + _SANDBOX.format(capabilities="CAP_NET_ADMIN CAP_DAC_OVERRIDE", system_calls="")
+        + _CLIENT.format(writable=writable)
+        + _SANDBOX.format(
+            capabilities="CAP_NET_ADMIN CAP_DAC_OVERRIDE",
+            # It gives up rights.
+            system_calls="SystemCallFilter=capset\n",
+        )
     )
 
 

@@ -68,6 +68,14 @@ options:
             (see M(wgsd.mesh.wgsd_tsig_key)). It is an error if it has none.
           - The configuration file, which holds it, can be read by root and by the client alone.
         type: str
+  metrics_file:
+    description:
+      - A file that the client writes metrics to, every 15 seconds, for the textfile collector of
+        Prometheus' node_exporter. Its name ends in C(.prom).
+      - Its folder must be there, and the user C(wgsd) must be able to write in it. In C(/run/wgsd)
+        it is; a symbolic link in the collector's folder can lead there.
+      - None are written if omitted.
+    type: path
   state:
     description:
       - V(started) means installed, running, and started at boot.
@@ -169,12 +177,16 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
         key = signing_key(options["key"], key_in(CONFIG), predicting=module.check_mode)
         module.no_log_values.add(key["secret"])
         settings["key"] = key
+    if options["metrics_file"] is not None:
+        settings["metrics_file"] = options["metrics_file"]
     service = _service.Service(
         daemon="client",
         settings=settings,
         load=load_client,
         has_secrets=key is not None,
-        unit_text=functools.partial(_units.client, device=options["interface"]),
+        unit_text=functools.partial(
+            _units.client, device=options["interface"], metrics_file=options["metrics_file"]
+        ),
         # It works when it stays up: a registry out of reach is its business, not a failure.
         answers=lambda: None,
     )
@@ -235,6 +247,7 @@ def main() -> None:
             "registries": {"type": "list", "elements": "raw"},
             "keepalive": {"type": "int", "default": 25, "no_log": False},
             "key": {"type": "dict", "options": key, "no_log": False},
+            "metrics_file": {"type": "path"},
             "state": {
                 "type": "str",
                 "choices": ["started", "stopped", "absent"],

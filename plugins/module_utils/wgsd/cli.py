@@ -35,7 +35,9 @@ RESPONDER_CONFIG = pathlib.Path("/etc/wgsd/responder.yml")
 
 def main(argv: t.Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code. Errors go to standard error, in one line each."""
-    arguments = _parser().parse_args(argv)
+    arguments, unknown = _parser().parse_known_args(argv)
+    if unknown:
+        arguments.error(f"unknown: {' '.join(unknown)}; see 'wgsd {arguments.command} --help'")
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(systemd.log_formatter())
     logging.basicConfig(level=logging.INFO, handlers=[handler])
@@ -86,6 +88,9 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--config", type=pathlib.Path, default=RESPONDER_CONFIG, metavar="FILE")
     sub.add_argument("--json", action="store_true", help="for machines")
     sub.set_defaults(run=_keys)
+    for sub in commands.choices.values():
+        # So that it is the command's own usage that is shown.
+        sub.set_defaults(error=sub.error)
     return parser
 
 

@@ -14,7 +14,7 @@ import typing as t
 from .. import clock, systemd
 from ..config import ClientSettings
 from ..directory import Directory
-from ..errors import DeviceError, WgsdError
+from ..errors import DeviceError, UsageError, WgsdError
 from ..replica import Replica
 from .agent import Agent, Look
 from .anchors import Anchors
@@ -22,7 +22,7 @@ from .metrics import Metrics
 from .pace import Pace
 from .path import PathWatcher
 from .prober import Prober
-from .report import Report, Surroundings
+from .report import Report, Surroundings, read, report_path
 from .resolver import Resolver
 from .rights import Rights
 from .view import View
@@ -32,7 +32,17 @@ log = logging.getLogger("wgsd.client")
 
 
 def run(settings: ClientSettings) -> int:
-    """Run until SIGTERM or SIGINT. Faults are logged and outlived; returns 0."""
+    """Run until SIGTERM or SIGINT. Faults are logged and outlived; returns 0.
+
+    Raises:
+        UsageError: another client looks after the interface already.
+    """
+    other = read(report_path(settings.interface))
+    if other.running:
+        raise UsageError(
+            f"process {other.report['pid']} looks after {settings.interface} already",
+            "end it first, or look once: --once",
+        )
     servers = ", ".join(str(server) for server in settings.registries)
     log.info("interface %s, zone %s, registries %s", settings.interface, settings.zone, servers)
     loop = Loop(settings)

@@ -63,8 +63,9 @@ def birth(process: int) -> int | None:
         stat = pathlib.Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
-    # The name in parentheses may hold anything; what counts is the 22nd field (proc(5)).
-    return int(stat.rpartition(")")[2].split()[19])
+    # The name in parentheses may hold anything; after it comes the third field (proc(5)).
+    fields = stat.rpartition(")")[2].split()
+    return int(fields[19]) if fields[0] != "Z" else None
 
 
 @dataclasses.dataclass(frozen=True)
