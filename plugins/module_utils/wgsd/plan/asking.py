@@ -79,7 +79,8 @@ def sent(memory: Memory, peer: Peer, now: float) -> Memory:
         memory.asking,
         sent=memory.asking.sent + 1,
         last=now,
-        mark=peer.rx_bytes,
+        # Whether anything came at all is enough to learn that it lives.
+        mark=memory.asking.mark if memory.asking.learning and memory.asking.sent else peer.rx_bytes,
         sent_mark=memory.asking.sent_mark if memory.asking.sent else peer.tx_bytes,
     )
     return dataclasses.replace(memory, asking=asking)

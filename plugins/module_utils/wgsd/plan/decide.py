@@ -24,6 +24,12 @@ NONE_YET: Decisions = {}
 NOTHING_HEARD: t.Mapping[PublicKey, float] = {}
 #: Seconds for which a peer is asked whose handshake is old by the wall clock alone.
 DOUBT = 1.0
+#: Bytes of a handshake initiation (protocol section 5.4): who sends one has no session either.
+INITIATION_BYTES = 148
+#: So many changes may be made to a peer at once, and then one in so many seconds: 24 in a minute
+#: and 12 a minute in the long run, whatever the directory says.
+CHANGES_AT_ONCE = 12
+CHANGE_PAUSE = 5.0
 
 
 def decide(
@@ -92,15 +98,40 @@ def _decide(
     )
     if memory.doubtful:
         asking = memory.asking or probing.ask(memory, "", moment.steady).asking
-        if answer is not None:
+        came = peer.rx_bytes - asking.mark if asking and asking.sent else 0
+        if answer is not None or came not in (0, INITIATION_BYTES):
             memory = dataclasses.replace(memory, doubtful=False, handshake_at=moment.steady)
         elif asking is not None and moment.steady < asking.since + DOUBT:
             memory = dataclasses.replace(memory, asking=asking)
             return _ask_first(memory, situation)
         memory = dataclasses.replace(memory, doubtful=False, asking=None)
     if in_session(memory, moment.steady):
-        return decide_live(memory, situation)
-    return decide_connect(memory, situation, own, moment.wall)
+        decision = decide_live(memory, situation)
+    else:
+        decision = decide_connect(memory, situation, own, moment.wall)
+    return _count(decision, memory, moment.steady) if decision.change else decision
+
+
+def _count(decision: Decision, memory: Memory, now: float) -> Decision:
+    """Count the change that *decision* makes; put it off if there were too many.
+
+    Args:
+        memory: What was known before the decision.
+    """
+    again = memory.changes_until - (CHANGES_AT_ONCE - 1) * CHANGE_PAUSE
+    if now < again:
+        return dataclasses.replace(
+            decision,
+            change=None,
+            probe=False,
+            reason=f"changed too often; {again - now:.0f} s from now: {decision.reason}",
+            after=decision.before,
+            due=again,
+            memory=memory,
+        )
+    until = max(memory.changes_until, now) + CHANGE_PAUSE
+    memory = dataclasses.replace(decision.memory, changes_until=until)
+    return dataclasses.replace(decision, memory=memory)
 
 
 def _stands(past: Decision, peer: Peer, record: PeerRecord | None, moment: Moment) -> bool:

@@ -96,6 +96,7 @@ class Memory:
         rest_until: Until when nothing is sent, so that routers forget; None while tries go on.
         hold_until: From when on there is such a rest again.
         started_over: Whether a session that nothing came by was started over once.
+        changes_until: When the changes made so far count no more, at one in some seconds.
         raised: The keepalive that we have set where the operator had none; 0 if we have not.
         chosen: The operator's keepalive while there is a rest; 0 if there was none.
     """
@@ -116,6 +117,7 @@ class Memory:
     rest_until: float | None = None
     hold_until: float = 0.0
     started_over: bool = False
+    changes_until: float = 0.0
     raised: int = 0
     chosen: int = 0
 
