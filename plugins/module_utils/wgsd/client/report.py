@@ -145,7 +145,7 @@ class Report:
         self._written = -math.inf
         self._status = ""
         self._in_fault = False
-        self._is_told = True
+        self._is_told = False
 
     def publish(self, look: Look, around: Surroundings) -> None:
         """Take what one look came to."""
