@@ -214,6 +214,27 @@ def test_repairs_what_was_changed_by_hand(module):
     assert not module(**options)["changed"]
 
 
+def test_a_host_name_stays_in_the_file_and_is_resolved_again_at_each_run(module):
+    hosts = module.host.path("/run/hosts")
+    hosts.write_text("198.51.100.10 carol.example.net\n", encoding="utf-8")
+    module.host.run(["mount", "--bind", "/run/hosts", "/etc/hosts"])
+    endpoint = "carol.example.net:4500"
+    options = {
+        "address": ["10.0.0.254/24"],
+        "peers": [peer(CAROL, "192.0.2.0/24", endpoint=endpoint, persistent_keepalive=25)],
+    }
+    assert module(**options)["peers"][0]["endpoint"] == endpoint
+    assert module.wg("endpoints") == f"{CAROL}\t198.51.100.10:4500\n"
+    assert not module(**options)["changed"]
+    before = module.file
+    assert f"Endpoint = {endpoint}\n" in before
+    hosts.write_text("198.51.100.20 carol.example.net\n", encoding="utf-8")
+    assert "198.51.100.20:4500 instead of 198.51.100.10:4500" in module(**options)["steps"][0]
+    assert module.wg("endpoints") == f"{CAROL}\t198.51.100.20:4500\n"
+    assert module.file == before
+    assert not module(**options)["changed"]
+
+
 def test_purge_removes_peers_from_file_and_device_and_omitted_peers_stay_without(module):
     module(address=["10.0.0.254/24"], peers=[peer(BOB, "10.0.0.2/32")])
     assert not module(peers=[])["changed"]
