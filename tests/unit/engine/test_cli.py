@@ -14,7 +14,13 @@ import sys
 
 import pytest
 
+from wgsd import client
+from wgsd.client import report
+from wgsd.client.agent import Look
+from wgsd.config import ClientSettings
+from wgsd.errors import UsageError
 from wgsd.keys import PublicKey
+from wgsd.model import Endpoint
 from wgsd.names import instance_name, txt_strings
 from wgsd.responder.keys import KeyStore
 
@@ -131,6 +137,9 @@ def test_a_device_that_is_not_there_gives_exit_code_3():
         (["peers", "--dns", "10.0.0.1:0", "--zone", "b"], "port 0"),
         (["peers", "--dns", "10.0.0.1", "--zone", "b..c"], "bad label"),
         (["peers", "--zone", "b"], "--dns"),
+        (["client", "-dveice", "wg0"], "wgsd client: error: unknown: -dveice wg0"),
+        (["client", "-device"], "-device: expected one argument"),
+        (["peers", "--dns", "10.0.0.1", "--zone", "b", "--color"], "unknown: --color"),
         (["frobnicate"], "frobnicate"),
         ([], "COMMAND"),
     ],
@@ -140,6 +149,30 @@ def test_bad_usage_gives_exit_code_2_and_says_what_is_wrong(arguments, problem):
     assert done.returncode == 2
     assert problem in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("dashes", ["-", "--"])
+@pytest.mark.parametrize("joined", [False, True])
+def test_the_old_clients_flags_are_taken_as_go_takes_them(dashes, joined):
+    flags = {"device": "wg0", "dns": "10.0.0.254:53", "zone": "example.com."}
+    arguments = []
+    for name, value in flags.items():
+        flag = f"{dashes}{name}"
+        arguments += [f"{flag}={value}"] if joined else [flag, value]
+    done = wgsd("client", *arguments, "--check")
+    assert (done.returncode, done.stdout) == (0, "command line: good\n"), done.stderr
+
+
+def test_a_second_client_on_an_interface_ends_and_names_the_first(tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "RUNTIME_DIR", tmp_path)
+    settings = ClientSettings("wg0", "example.com.", (Endpoint("10.0.0.254", 53),))
+    first = report.Report(settings)
+    first.publish(Look([], {}), report.Surroundings(trouble="not seen yet"))
+    first.tick()
+    with pytest.raises(
+        UsageError, match=f"process {os.getpid()} looks after wg0 already; .*--once"
+    ):
+        client.run(settings)
 
 
 def test_a_configuration_can_be_checked_without_a_device(tmp_path):

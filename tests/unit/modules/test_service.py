@@ -424,6 +424,17 @@ def test_the_unit_orders_itself_after_its_interface():
     assert "StateDirectory=wgsd\n" in text
 
 
+def test_the_clients_unit_may_write_where_its_metrics_go():
+    for path, lines in (
+        (None, []),
+        ("/run/wgsd/client.prom", []),
+        ("/srv/node 100%/wgsd.prom", ['ReadWritePaths="-/srv/node 100%%"']),
+    ):
+        text = _units.client("wgsd client", "wg0", path)
+        found = [line for line in text.splitlines() if line.startswith("ReadWritePaths=")]
+        assert found == lines
+
+
 def test_a_reload_of_the_unit_checks_first():
     text = _units.responder("wgsd responder", ["wg0"], pathlib.PurePath("wgsd"))
     check, signal = (line for line in text.splitlines() if line.startswith("ExecReload="))

@@ -150,7 +150,11 @@ class Report:
     def publish(self, look: Look, around: Surroundings) -> None:
         """Take what one look came to."""
         now = self._now()
-        is_news = around != self._around or len(look.decisions) != len(self._entries)
+        is_news = (
+            math.isinf(self._written)
+            or around != self._around
+            or len(look.decisions) != len(self._entries)
+        )
         is_detail = False
         self._around = around
         for decision in look.decisions:
