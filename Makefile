@@ -54,9 +54,14 @@ test-lab: setup ## Test on real WireGuard behind real NATs (every test that has 
 		((beside < 2)) && $(LAB) -m 'not kernel and alone' && exit $$beside
 
 .PHONY: test-kernel
-test-kernel: setup ## Test the device backend on a kernel that has WireGuard
+test-kernel: setup ## Test devices, and a mesh for hours (see `kernel`), on a kernel that has WireGuard
 	@tools/setup tests/kernel/apt-packages.txt
-	@$(PYTHON) tests/kernel/run.py
+	@$(PYTHON) -m tests.kernel
+
+.PHONY: kernel
+kernel: setup ## Build the kernel on which test-kernel is faster and tests more; some minutes, kept in .cache
+	@tools/setup tests/kernel/apt-packages.txt tests/kernel/uml-packages.txt
+	@$(PYTHON) -m tests.kernel --build
 
 .PHONY: test-molecule
 test-molecule: setup ## Run both roles: check, converge, idempotence, verify
