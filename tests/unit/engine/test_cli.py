@@ -167,7 +167,7 @@ def test_a_second_client_on_an_interface_ends_and_names_the_first(tmp_path, monk
     monkeypatch.setattr(report, "RUNTIME_DIR", tmp_path)
     settings = ClientSettings("wg0", "example.com.", (Endpoint("10.0.0.254", 53),))
     first = report.Report(settings)
-    first.publish(Look([], {}), report.Surroundings(trouble="not seen yet"))
+    first.publish(Look([], {}), report.Surroundings())
     first.tick()
     with pytest.raises(
         UsageError, match=f"process {os.getpid()} looks after wg0 already; .*--once"

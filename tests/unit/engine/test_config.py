@@ -364,6 +364,18 @@ def test_a_file_that_cannot_be_read_is_told_as_such(tmp_path):
         config.load_client(tmp_path / "absent.yml")
 
 
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [("client.prom", "not absolute"), ("/run/wgsd/client.txt", "node_exporter")],
+)
+def test_metrics_go_where_the_collector_finds_them(write, path, problem):
+    text = f"interface: wg0\nzone: a.b\nregistries: [10.0.0.1]\nmetrics_file: {path}"
+    with pytest.raises(UsageError, match=f"field metrics_file: .*{problem}"):
+        config.load_client(write(text))
+    text = text.replace(path, "/run/wgsd/client.prom")
+    assert config.load_client(write(text)).metrics_file.name == "client.prom"
+
+
 @pytest.mark.parametrize("keepalive", ["-1", "65536", "soon", "[1]"])
 def test_a_keepalive_is_a_number_that_wireguard_takes(write, keepalive):
     path = write(f"interface: wg0\nzone: a.b\nregistries: [10.0.0.1]\nkeepalive: {keepalive}")
