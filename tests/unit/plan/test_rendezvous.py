@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wgsd.keys import PublicKey
-from wgsd.plan.rendezvous import LAG, REST_EVERY, REST_MIN, SLOT, next_meeting
+from wgsd.plan.rendezvous import EAGER, LAG, REST_EVERY, REST_MIN, SLOT, next_meeting
 
 pytestmark = pytest.mark.unit
 
@@ -20,9 +20,14 @@ PAIRS = st.tuples(KEYS, KEYS).filter(lambda pair: pair[0] != pair[1])
 WALLS = st.floats(0, 4e9)
 
 
-@given(PAIRS, WALLS)
-def test_both_ends_begin_together_but_for_the_lag_of_one_of_them(pair, wall):
-    one, other = next_meeting(*pair, wall, REST_MIN), next_meeting(*pair[::-1], wall, REST_MIN)
+def both(pair, wall, earlier=EAGER):
+    """Return when each end begins next."""
+    return [next_meeting(own, other, wall, REST_MIN, earlier) for own, other in (pair, pair[::-1])]
+
+
+@given(PAIRS, WALLS, st.integers(0, 9))
+def test_both_ends_begin_together_but_for_the_lag_of_one_of_them(pair, wall, earlier):
+    one, other = both(pair, wall, earlier)
     assert abs(one.begin - other.begin) == pytest.approx(LAG)
     assert one.rest == pytest.approx(other.rest)
     first = min(one.begin, other.begin)
@@ -34,24 +39,34 @@ def test_both_ends_begin_together_but_for_the_lag_of_one_of_them(pair, wall):
 @given(PAIRS, WALLS)
 def test_a_pair_that_rests_together_takes_turns_in_being_first(pair, wall):
     firsts = []
-    for _number in range(6):
-        one, other = next_meeting(*pair, wall, REST_MIN), next_meeting(*pair[::-1], wall, REST_MIN)
+    for earlier in range(8):
+        one, other = both(pair, wall, earlier)
         firsts.append(one.begin < other.begin)
         wall += one.rest
-    assert all(before is not after for before, after in zip(firsts, firsts[1:]))
+    for series in (firsts[:EAGER], firsts[EAGER:]):
+        assert all(before is not after for before, after in zip(series, series[1:]))
+
+
+@given(PAIRS, WALLS)
+def test_each_end_was_first_once_within_five_minutes(pair, wall):
+    first = both(pair, wall, 0)[0]
+    second = both(pair, wall + first.rest, 1)[0]
+    assert first.rest + second.begin + LAG < 300
 
 
 @given(PAIRS, WALLS, st.floats(0, REST_EVERY * SLOT))
 def test_whenever_they_give_up_the_ends_are_silent_together_before_long(pair, wall, later):
-    """By their second rest at the latest, for longer than a router remembers."""
-    one = next_meeting(*pair, wall, REST_MIN)
-    other = next_meeting(*pair[::-1], wall + later, REST_MIN)
-    rests = [wall + one.rest, wall + later + other.rest]
-    while abs(rests[0] - rests[1]) > 1:
-        earlier = rests.index(min(rests))
-        meeting = next_meeting(*pair, rests[earlier], REST_MIN)
-        rests[earlier] += meeting.rest
-    assert max(rests) - wall <= 3 * REST_EVERY * SLOT
-    begins = [rest + next_meeting(*pair, rest, REST_MIN).begin for rest in rests]
+    """By their third rest at the latest, for longer than a router remembers."""
+    ways = (pair, pair[::-1])
+    rests, met = [wall, wall + later], [0, 0]
+    while met[0] < EAGER or met[1] < EAGER or abs(rests[0] - rests[1]) > 1:
+        one = rests.index(min(rests)) if min(met) >= EAGER else met.index(min(met))
+        meeting = next_meeting(*ways[one], rests[one], REST_MIN, met[one])
+        rests[one] += meeting.rest
+        met[one] += 1
+    assert max(rests) - wall <= 4 * REST_EVERY * SLOT
+    begins = [
+        rest + next_meeting(*way, rest, REST_MIN, EAGER).begin for way, rest in zip(ways, rests)
+    ]
     assert min(begins) - max(rests) > 30
     assert max(begins) - min(begins) <= LAG + 1e-3

@@ -31,19 +31,21 @@ LEARNING_PATIENCE = 15.0
 #: The same after a handshake that is the first for long: a round trip is over by then.
 CONFIRMING_GAP = 0.15
 CONFIRMING_PATIENCE = 0.5
+#: Seconds after a move without a sign of life after which a session is given up.
+LOST_AFTER = 20.0
 #: Bytes of a probe, as WireGuard counts what it sends.
 PROBE_BYTES = 64
 #: Longest pause in seconds between probes; from the last that decides on the pauses double.
 LONGEST_GAP = 5.0
 
 
-def ask(memory: Memory, why: str, now: float, *, dead: bool = False) -> Memory:
+def ask(memory: Memory, why: str, now: float, *, dead: bool = False, moved: bool = False) -> Memory:
     """Begin to ask: the first probe is due now."""
+    gap, patience = UNSURE_GAP, UNSURE_PATIENCE
     if memory.answers:
         gap = max(GAP_MIN, GAP_PER_RTT * memory.rtt)
-        asking = Asking(now, why, gap, PROBES * gap, dead=dead)
-    else:
-        asking = Asking(now, why, UNSURE_GAP, UNSURE_PATIENCE, dead=dead)
+        patience = PROBES * gap
+    asking = Asking(now, why, gap, patience, dead=dead, moved=moved)
     return dataclasses.replace(memory, asking=asking)
 
 
@@ -99,6 +101,21 @@ def unanswered(asking: Asking, peer: Peer, now: float, *, overdue: bool) -> bool
         and now >= _over(asking)
         and peer.rx_bytes == asking.mark
         and (left or overdue)
+    )
+
+
+def is_lost(asking: Asking | None, peer: Peer, now: float) -> bool:
+    """Whether a session carries nothing any more, in either direction, since one end has moved.
+
+    Without a move it may be an outage, which the session survives.
+    """
+    return (
+        asking is not None
+        and asking.moved
+        and asking.dead
+        and asking.sent >= PROBES
+        and now >= asking.since + LOST_AFTER
+        and peer.rx_bytes == asking.mark
     )
 
 

@@ -87,7 +87,18 @@ def decide_connect(
 
 def forget_tries(memory: Memory) -> Memory:
     """Return *memory* for when nothing is being tried, or something else is."""
-    return dataclasses.replace(memory, first_try=None, tries=0, rest_until=None, hold_until=0.0)
+    return dataclasses.replace(
+        memory, first_try=None, tries=0, rest_until=None, hold_until=0.0, meetings=0
+    )
+
+
+def give_up(memory: Memory) -> Memory:
+    """Return *memory* for a session that is lost: as if all had been tried since then."""
+    since = memory.asking.since if memory.asking else memory.alive_at
+    tries = 1 + max(len(LEADING_PAUSES), len(FOLLOWING_PAUSES))
+    return dataclasses.replace(
+        forget_tries(memory), asking=None, first_try=since, last_try=since, tries=tries
+    )
 
 
 def _go_on(
@@ -134,12 +145,13 @@ def _due(memory: Memory, situation: Situation) -> float:
 def _rest(situation: Situation, memory: Memory, own: PublicKey, wall: float) -> Decision:
     """Fall silent until both ends begin anew."""
     peer, now = situation.peer, situation.now
-    meeting = next_meeting(own, peer.public_key, wall, REST_MIN)
+    meeting = next_meeting(own, peer.public_key, wall, REST_MIN, memory.meetings)
     until = now + meeting.begin
     memory = dataclasses.replace(
         memory,
         rest_until=until,
         hold_until=now + meeting.rest,
+        meetings=memory.meetings + 1,
         chosen=_chosen(memory, peer),
         rx_bytes=0,
         handshake=0.0,

@@ -13,7 +13,7 @@ from ..clock import Moment
 from ..keys import PublicKey
 from ..model import Device, Peer, PeerRecord
 from . import asking as probing
-from .connect import decide_connect
+from .connect import decide_connect, give_up
 from .live import Situation, decide_live
 from .observe import has_session, in_session, observe
 from .peers import managed
@@ -105,9 +105,11 @@ def _decide(
             memory = dataclasses.replace(memory, asking=asking)
             return _ask_first(memory, situation)
         memory = dataclasses.replace(memory, doubtful=False, asking=None)
-    if in_session(memory, moment.steady):
+    lost = answer is None and probing.is_lost(memory.asking, peer, moment.steady)
+    if in_session(memory, moment.steady) and not lost:
         decision = decide_live(memory, situation)
     else:
+        memory = give_up(memory) if lost else memory
         decision = decide_connect(memory, situation, own, moment.wall)
     return _count(decision, memory, moment.steady) if decision.change else decision
 

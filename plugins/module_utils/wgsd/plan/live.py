@@ -80,6 +80,7 @@ def decide_live(memory: Memory, situation: Situation) -> Decision:
         tries=0,
         rest_until=None,
         hold_until=0.0,
+        meetings=0,
     )
     if situation.policy.force and elsewhere:
         reason = "forced onto a tunnel that lives"
@@ -99,7 +100,7 @@ def decide_live(memory: Memory, situation: Situation) -> Decision:
     if asking.dead and elsewhere and elsewhere != memory.refuted:
         silence = _seconds(now - memory.alive_at)
         reason = f"nothing comes from {peer.endpoint} since {silence}; it is said to have moved"
-        memory = probing.sent(probing.ask(memory, reason, now, dead=True), peer, now)
+        memory = probing.sent(probing.ask(memory, reason, now, dead=True, moved=True), peer, now)
         return _decision(situation, memory, State.STALE, reason, elsewhere, probe=True)
     probe = now >= probing.next_probe(asking)
     if probe:
@@ -123,7 +124,7 @@ def _ask(memory: Memory, situation: Situation) -> Memory:
     if situation.stirred:
         # Where it could not be reached from before, it may be reached now.
         memory = dataclasses.replace(memory, refuted=None)
-        return probing.ask(memory, "this host has moved", now)
+        return probing.ask(memory, "this host has moved", now, moved=True)
     if memory.asking is not None and memory.asking.dead:
         return memory
     if news and elsewhere and elsewhere != memory.refuted:

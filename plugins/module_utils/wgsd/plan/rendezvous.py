@@ -20,7 +20,9 @@ from ..keys import PublicKey
 
 #: Seconds between two moments at which a pair may begin.
 SLOT = 60.0
-#: Every so many slots are silent.
+#: Meetings that follow one another, so that each end is first once. Then every so many slots are
+#: silent: in the others a peer that comes back is heard at once.
+EAGER = 2
 REST_EVERY = 8
 #: Seconds of silence at the least: Linux forgets an unreplied entry after 30.
 REST_MIN = 40.0
@@ -35,7 +37,9 @@ class Meeting(t.NamedTuple):
     rest: float
 
 
-def next_meeting(own: PublicKey, other: PublicKey, wall: float, at_least: float) -> Meeting:
+def next_meeting(
+    own: PublicKey, other: PublicKey, wall: float, at_least: float, earlier: int
+) -> Meeting:
     """Return the next moment to begin that is *at_least* seconds from now.
 
     Both ends get the same one if their clocks agree, but for the lag of the one whose turn it is to
@@ -46,13 +50,19 @@ def next_meeting(own: PublicKey, other: PublicKey, wall: float, at_least: float)
         other: The peer's key.
         wall: Seconds since the epoch.
         at_least: Seconds.
+        earlier: How many such moments there have been in this series.
     """
     shifted = wall + _shift(own, other)
     index = -int(-(shifted + at_least) // SLOT)
     begin = index * SLOT - shifted
     rest = (index // REST_EVERY + 1) * REST_EVERY * SLOT - shifted
     # Each rest ends in another of these than the one before.
-    second = (own < other) == (index // REST_EVERY % 2 == 0)
+    turn = index // REST_EVERY
+    if earlier < EAGER:
+        turn = earlier
+    if earlier + 1 < EAGER:
+        rest = begin + SLOT
+    second = (own < other) == (turn % 2 == 0)
     return Meeting(begin + (LAG if second else 0.0), max(rest, begin + SLOT))
 
 

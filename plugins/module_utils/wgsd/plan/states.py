@@ -58,6 +58,7 @@ class Asking:
         mark: The device's count of received bytes at that time.
         sent_mark: The device's count of sent bytes before the first.
         dead: Whether it has been concluded that nothing comes from the peer.
+        moved: Whether a move made us ask: ours, or the peer's.
         learning: Whether only whether it answers is to be found out.
         confirming: Whether it is not sure yet that both ends have the session.
     """
@@ -71,6 +72,7 @@ class Asking:
     mark: int = 0
     sent_mark: int = 0
     dead: bool = False
+    moved: bool = False
     learning: bool = False
     confirming: bool = False
 
@@ -95,6 +97,7 @@ class Memory:
         tries: How many there were since a try was due to both ends at once.
         rest_until: Until when nothing is sent, so that routers forget; None while tries go on.
         hold_until: From when on there is such a rest again.
+        meetings: How many such rests there were.
         started_over: Whether a session that nothing came by was started over once.
         changes_until: When the changes made so far count no more, at one in some seconds.
         raised: The keepalive that we have set where the operator had none; 0 if we have not.
@@ -116,6 +119,7 @@ class Memory:
     tries: int = 0
     rest_until: float | None = None
     hold_until: float = 0.0
+    meetings: int = 0
     started_over: bool = False
     changes_until: float = 0.0
     raised: int = 0
