@@ -50,6 +50,7 @@ CALM = 0.25
 
 
 @pytest.mark.lab
+@pytest.mark.alone
 def test_pairs_of_all_kinds_start_and_the_usual_one_outlives_every_quick_event():
     cells = [(row, Event.COLD_START) for row in ROWS]
     cells += [(Row(PORT, PORT), event) for event in QUICK]
@@ -106,6 +107,7 @@ def test_a_cell_is_right_only_if_it_does_what_it_should_and_both_ends_say_so():
     assert agrees(unharmed, Measured(lost=0, registry=9.0))
     assert not agrees(unharmed, Measured(lost=1, registry=9.0))
     assert not agrees(unharmed, Measured(lost=0))
+    assert agrees(unharmed, Measured(told=20.0, why=reasons)), "there was no tunnel to be harmed"
 
 
 @pytest.mark.unit

@@ -74,12 +74,23 @@ class _Cell:
 
     def run(self) -> None:
         """Let it happen and watch."""
+        try:
+            self._run()
+        finally:
+            for name, _other in ENDS:
+                self.measured.logs[name] = self.mesh.log(name, "client")
+
+    def _run(self) -> None:
         self._start()
         if self.event.is_start:
             begin = self._meet()
         else:
-            self._meet()
+            met = self._meet()
             self._wait_until_settled()
+            if self.event.spares_tunnels and not self.flow.is_steady(STEADY):
+                self.measured.told = time.monotonic() - met
+                self._ask_for_reasons()
+                return
             self._told_before = {name: self._told(name) for name in (ALICE, BOB)}
             begin = time.monotonic()
             happen(self.event, self.row, self.lab, self.mesh)
@@ -87,8 +98,6 @@ class _Cell:
             self._watch_registry(begin)
         else:
             self._watch_tunnel(begin)
-        for name in (ALICE, BOB):
-            self.measured.logs[name] = self.mesh.log(name, "client")
         self._ask_for_endpoints()
 
     def _start(self) -> None:
