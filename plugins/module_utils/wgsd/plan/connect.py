@@ -60,7 +60,7 @@ def decide_connect(
         return _leave(situation, memory, State.UNKNOWN, reason, math.inf)
     if memory.rest_until is not None and target == before and not situation.stirred:
         if now < memory.rest_until:
-            reason = f"silent for {memory.rest_until - now:.0f} s more, so that routers forget"
+            reason = "silent until both ends try again, so that routers forget"
             return _leave(situation, memory, State.UNREACHABLE, reason, memory.rest_until)
         memory = dataclasses.replace(memory, tries=0, rest_until=None)
         return _try(situation, memory, target, State.UNREACHABLE, "both ends try again now")
