@@ -37,6 +37,7 @@ FOLLOWING = Surroundings(
     version=ZoneVersion(SERVER, 7),
     copied=True,
     notified_at=95.0,
+    seen_at=AWAY,
 )
 
 
@@ -133,7 +134,10 @@ def test_the_head_tells_of_client_zone_registry_and_the_hosts_own_move(host):
     assert first == f"wg0 (kernel), port 51820, {PublicKey(b'o' * 32)}"
     assert client.endswith("runs for 2 s; 1 of 1 peers direct")
     assert zone == "zone example.com.: follows 10.0.0.254:53, serial 7, NOTIFY 7 s ago"
-    assert moved_line == "this host has moved 10 s ago: packets leave it in another way"
+    assert moved_line == (
+        f"this host is seen at {AWAY} by the registry; has moved 10 s ago: packets leave it in"
+        " another way"
+    )
     assert registry.split()[:2] == ["registry", "direct"]
     assert reason == "  registry, 10.0.0.254:53: it answers"
 
@@ -253,6 +257,14 @@ def test_a_registry_without_a_tunnel_has_an_advice_of_its_own(host):
 def test_an_old_server_is_said_to_be_asked_for_each_peer(host):
     host.reports(around=Surroundings(version=ZoneVersion(SERVER, 7)))
     assert "zone example.com.: asks 10.0.0.254:53 for each peer, serial 7" in host.text()
+
+
+def test_a_peer_behind_the_same_address_is_told_as_such(host):
+    host.shows(BOB, HOME)
+    same = Endpoint(AWAY.address, 51820)
+    host.reports(decision(State.PUNCHING, before=same, target=same, due=5000.5))
+    (_reason, _zone, hint) = host.below("bob")
+    assert hint.startswith("it is behind the same address as this host")
 
 
 def test_machines_find_everything_as_it_is(host):

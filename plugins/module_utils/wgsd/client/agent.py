@@ -160,6 +160,11 @@ class Agent:
         return self._backend.kind if self._backend else None
 
     @property
+    def seen_at(self) -> Endpoint | None:
+        """Where the registry sees this host; None while that is not known."""
+        return self._seen_at
+
+    @property
     def version(self) -> ZoneVersion | None:
         """The version of the zone that the last decisions are based on; None if there is none."""
         return self._version

@@ -194,6 +194,7 @@ class Loop:
             notified_at=self._replica.notified_at,
             silent=self._replica.silent,
             trouble=self._trouble,
+            seen_at=self._agent.seen_at,
             moved=self._agent.moved,
         )
         self._report.publish(look, around)

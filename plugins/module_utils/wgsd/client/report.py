@@ -79,6 +79,7 @@ class Surroundings:
         notified_at: Monotonic seconds of its last NOTIFY; None if there was none.
         silent: The DNS servers that owe us an answer.
         trouble: Why the directory could not be asked; empty if it could.
+        seen_at: Where the registry sees this host; None while that is not known.
         moved: When this host has moved last, in seconds since the epoch, and how that showed.
     """
 
@@ -88,6 +89,7 @@ class Surroundings:
     notified_at: float | None = None
     silent: frozenset[Endpoint] = frozenset()
     trouble: str = ""
+    seen_at: Endpoint | None = None
     moved: tuple[float, str] | None = None
 
 
@@ -277,6 +279,7 @@ class Report:
             "notified_at": wall - (self._monotonic() - notified) if notified else None,
             "silent": sorted(map(str, around.silent)),
             "trouble": around.trouble or None,
+            "seen_at": str(around.seen_at) if around.seen_at else None,
             "moved": dict(zip(("at", "how"), around.moved)) if around.moved else None,
             "registries": {key.base64: how for key, how in around.registries.items()},
         }

@@ -24,7 +24,7 @@ CONFIGURATION = "configuration"
 #: What the client says of the directory.
 _DIRECTORY_FIELDS = (
     *("zone", "servers", "follows", "asks", "serial"),
-    *("notified_at", "silent", "trouble"),
+    *("notified_at", "silent", "trouble", "seen_at"),
 )
 #: States that a handshake ends: the device may know of it before the client has reported it.
 _WITHOUT_SESSION = frozenset(
@@ -74,7 +74,7 @@ def collect(
         "listen_port": device.listen_port,
         "agent": found.running,
         "client": _client(found),
-        "directory": {name: told[name] for name in _DIRECTORY_FIELDS} if found.running else None,
+        "directory": {name: told.get(name) for name in _DIRECTORY_FIELDS} if found.running else None,
         "follows": told.get("follows") if found.running else None,
         "moved": told.get("moved") if found.running else None,
         "peers": sorted(peers, key=_rank),

@@ -10,6 +10,7 @@ import textwrap
 import typing as t
 
 from .. import table
+from ..model import Endpoint
 from ..plan import State
 from .peers import PACKETS, Status
 
@@ -47,7 +48,7 @@ def render(status: Status, now: float, *, verbose: bool = False) -> str:
     lines.append(header)
     for peer, row in zip(peers, rows):
         lines.append(row)
-        for text in _below(peer, now, verbose):
+        for text in _below(peer, now, verbose, _own_address(status)):
             lines += _wrapped(text, "  ")
     if status["agent"]:
         for text in _advice(peers):
@@ -81,8 +82,10 @@ def _head(status: Status, now: float) -> t.Iterator[str]:
     if directory["trouble"]:
         yield f"trouble: {directory['trouble']}"
     moved = status["moved"]
-    if moved:
-        yield f"this host has moved {table.ago(moved['at'], now)}: {moved['how']}"
+    how = f"has moved {table.ago(moved['at'], now)}: {moved['how']}" if moved else ""
+    where = f"is seen at {directory['seen_at']} by the registry" if directory["seen_at"] else ""
+    if how or where:
+        yield f"this host {'; '.join(filter(None, (where, how)))}"
 
 
 def _advice(peers: t.Iterable[Status]) -> t.Iterator[str]:
@@ -141,8 +144,17 @@ def _rtt(peer: Status) -> str:
     return "no reply" if peer["answers_probes"] is False else "-"
 
 
-def _below(peer: Status, now: float, verbose: bool) -> t.Iterator[str]:
-    """Explain a peer."""
+def _own_address(status: Status) -> str | None:
+    seen_at = (status["directory"] or {}).get("seen_at")
+    return Endpoint.parse(seen_at).address if seen_at else None
+
+
+def _below(peer: Status, now: float, verbose: bool, own_address: str | None) -> t.Iterator[str]:
+    """Explain a peer.
+
+    Args:
+        own_address: Where the registry sees this host.
+    """
     if verbose:
         yield f"key {peer['public_key']}, allowed IPs {', '.join(peer['allowed_ips']) or 'none'}"
     explains = verbose or peer["registry"] or not peer["direct"]
@@ -151,9 +163,11 @@ def _below(peer: Status, now: float, verbose: bool) -> t.Iterator[str]:
     told = peer["directory_endpoint"]
     if told and told != peer["endpoint"]:
         yield f"the zone has it at {told}"
+    if told and not peer["direct"] and Endpoint.parse(told).address == own_address:
+        yield "it is behind the same address as this host: their router may not let them out and in"
     if peer["directory_failure"]:
         yield f"of no use in the zone: {peer['directory_failure']}"
     if peer["last_action"] and explains:
         yield f"last action {table.ago(peer['last_action_at'], now)}: {peer['last_action']}"
-    if peer["due"] is not None and not peer["direct"]:
-        yield f"next step in {table.age(max(0.0, peer['due'] - now))}"
+    if peer["due"] is not None and peer["due"] - now >= 1 and not peer["direct"]:
+        yield f"next step in {table.age(peer['due'] - now)}"
