@@ -74,7 +74,7 @@ def collect(
         "listen_port": device.listen_port,
         "agent": found.running,
         "client": _client(found),
-        "directory": {name: told.get(name) for name in _DIRECTORY_FIELDS} if found.running else None,
+        "directory": _directory(told) if found.running else None,
         "follows": told.get("follows") if found.running else None,
         "moved": told.get("moved") if found.running else None,
         "peers": sorted(peers, key=_rank),
@@ -110,6 +110,10 @@ def _client(found: client_report.Found) -> Status:
         **{name: found.report.get(name) for name in fields},
         "problem": found.problem or None,
     }
+
+
+def _directory(told: t.Mapping[str, t.Any]) -> Status:
+    return {name: told.get(name) for name in _DIRECTORY_FIELDS}
 
 
 def _registries(device: Device, told: t.Mapping[str, t.Any]) -> dict[PublicKey, str]:
