@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 
 import pytest
@@ -34,7 +33,7 @@ from .grid.runner import Result, run
 from .mesh import Mesh
 from .topology import REGISTRY
 
-PREFIX = f"tgrid{os.environ.get('PYTEST_XDIST_WORKER', '')}-"
+PREFIX = "tgrid"
 WORKERS = 6
 QUICK = (
     Event.ALICE_MOVES,
@@ -45,8 +44,6 @@ QUICK = (
     Event.LOSS_10,
     Event.DELAY,
 )
-#: How much later a packet may have left than it should have for a time to count at all.
-CALM = 0.25
 
 
 @pytest.mark.lab
@@ -56,11 +53,6 @@ def test_pairs_of_all_kinds_start_and_the_usual_one_outlives_every_quick_event()
     cells += [(Row(PORT, PORT), event) for event in QUICK]
     results = run(cells, WORKERS, PREFIX, lambda _result: None)
     wrong = [result for result in results if not result.is_right]
-    # Others may be busy on this machine: what was disturbed is measured again, alone.
-    disturbed = [result for result in wrong if result.measured.late > CALM]
-    again = run([(r.row, r.event) for r in disturbed], 1, PREFIX, lambda _result: None)
-    wrong = [result for result in wrong if result not in disturbed]
-    wrong += [result for result in again if not result.is_right]
     assert not wrong, report.faults(wrong)
 
 

@@ -50,8 +50,10 @@ def measure(row: Row, event: Event, prefix: str) -> Measured:
         ):
             ends = [(lab.host(name), mesh.addresses[name]) for name in (ALICE, BOB)]
             with Flow(*ends) as flow:
-                _Cell(row, event, lab, mesh, flow, measured).run()
-            measured.late = flow.late
+                try:
+                    _Cell(row, event, lab, mesh, flow, measured).run()
+                finally:
+                    measured.late = flow.late
     except (LabError, OSError, subprocess.SubprocessError) as exc:
         measured.fault = str(exc)
     measured.load = os.getloadavg()[0]
