@@ -239,3 +239,17 @@ def test_a_session_whose_other_end_was_started_over_is_started_over_once():
 def test_a_session_that_data_came_by_is_not_started_over():
     tries = [d for d in half_a_session(20, rx_bytes=148 + 32) if d.change and d.change.fresh]
     assert len(tries) == 1
+
+
+def test_a_peer_that_answers_no_probes_and_has_nothing_to_say_is_started_over_once_at_most():
+    world = World(answers=False, calls=0)
+    world.says(HOME)
+    world.run(20)
+    assert len(world.changes) == 2
+    world.run(300)
+    assert (world.decision.state, world.lives_for > 315) == (State.DIRECT, True)
+    world.add_anew()
+    world.run(3)
+    world.says(CAFE)
+    world.run(60)
+    assert (world.decision.state, len(world.changes)) == (State.DIRECT, 3)

@@ -36,6 +36,8 @@ REKEY_AFTER_TIME = 120.0
 KEEPALIVE_TIMEOUT = 10.0
 #: Bytes of messages: initiation, response, keepalive, probe, and the answer to one.
 INITIATION, RESPONSE, KEEPALIVE, PROBE, ANSWER = 148, 92, 32, 64, 96
+#: Seconds after which a tunnel that has lived all the time has shown so.
+SURE_AFTER = 13.0
 #: Linux answers so many probes in a row, and then one a second (icmp_ratelimit).
 ANSWERS_IN_A_ROW = 6
 
@@ -65,6 +67,8 @@ class World:
     hears: Whether our probes get onto the wire.
     us: The device's own key.
     live_since: Since when packets have been going both ways; None if they do not.
+    harmed: Decisions that touched a tunnel that had been alive for long.
+    roamed: How often packets of the peer made the device follow it.
     """
 
     def __init__(
@@ -90,6 +94,8 @@ class World:
         self.decision: Decision | None = None
         self.changes: list[tuple[float, Decision]] = []
         self.probes: list[float] = []
+        self.harmed: list[Decision] = []
+        self.roamed = 0
         self.live_since: float | None = None
         self._loss, self._random = loss, random.Random(seed)
         self._heard: dict[PublicKey, float] = {}
@@ -101,8 +107,9 @@ class World:
         self._entry = 0
         self._session_at: float | None = None
         self._initiated_at = -math.inf
-        self._sent_data_at = -math.inf
-        self._owes_keepalive = False
+        #: The keepalive that the peer owes us for a packet of ours (Keepalive-Timeout).
+        self._owed: object | None = None
+        self._owes_another = False
         self._refused: list[float] = []
 
     # What tests do and ask
@@ -114,6 +121,11 @@ class World:
     @property
     def has_session(self) -> bool:
         return self._session_at is not None and self.now - self._session_at < REJECT_AFTER_TIME
+
+    @property
+    def lives_for(self) -> float:
+        """Seconds for which the tunnel has been alive."""
+        return 0.0 if self.live_since is None else self.now - self.live_since
 
     def connect(self, *, keepalive: int | None = 25) -> None:
         """Have a tunnel that lives, whoever has set it up."""
@@ -191,6 +203,8 @@ class World:
         self.last, self.decision = {BOB: decision}, decision
         if decision.change:
             self.changes.append((self.now, decision))
+            if _touches(decision) and self.lives_for >= SURE_AFTER:
+                self.harmed.append(decision)
             self._apply(decision)
         if decision.probe:
             self.probes.append(self.now)
@@ -284,11 +298,12 @@ class World:
         def arrive() -> None:
             if entry == self._entry and self.has_session:
                 self._count(came=size)
+                self.roamed += self.peer.endpoint != place
                 self.peer = dataclasses.replace(self.peer, endpoint=place)
                 self._check()
                 then()
 
-        self._sent_data_at = self.now
+        self._owed = None
         if place is not None and self._random.random() >= self._loss:
             self._after(self.rtt / 2, arrive)
 
@@ -314,6 +329,7 @@ class World:
         if entry != self._entry or self.place is None:
             return
         self._session_at = self.now
+        self._owed = None
         self._count(came=RESPONSE)
         self.peer = dataclasses.replace(self.peer, last_handshake=self.wall, endpoint=self.place)
         self._check()
@@ -346,15 +362,24 @@ class World:
             return
         if self.answers and self._may_refuse():
             self._far_sends(ANSWER, lambda: self._heard.update({BOB: self.now - begun}))
-        elif not self._owes_keepalive:
-            self._owes_keepalive, owed = True, self.now
+        elif self._owed is None:
+            self._owe(entry)
+        else:
+            self._owes_another = True
 
-            def pay() -> None:
-                self._owes_keepalive = False
-                if entry == self._entry and self._sent_data_at < owed:
-                    self._far_sends(KEEPALIVE)
+    def _owe(self, entry: int) -> None:
+        """Have the peer send a keepalive before long, if it sends nothing else."""
+        owed = self._owed = object()
+        self._owes_another = False
 
-            self._after(KEEPALIVE_TIMEOUT, pay)
+        def pay() -> None:
+            if self._owed is owed:
+                another = self._owes_another and entry == self._entry
+                self._far_sends(KEEPALIVE)
+                if another:
+                    self._owe(entry)
+
+        self._after(KEEPALIVE_TIMEOUT, pay)
 
     def _may_refuse(self) -> bool:
         tokens = float(ANSWERS_IN_A_ROW)

@@ -92,11 +92,15 @@ def decide_live(memory: Memory, situation: Situation) -> Decision:
         return _decision(situation, memory, State.DIRECT, _how(situation))
     overdue = situation.is_silent(memory)
     quiet = probing.unanswered(asking, peer, now, overdue=overdue)
-    if asking.confirming and quiet and not memory.started_over:
-        return _start_over(memory, situation)
-    if quiet and not asking.dead:
-        asking = dataclasses.replace(asking, dead=True, learning=False, confirming=False)
+    if asking.confirming and quiet:
+        if not memory.started_over:
+            return _start_over(memory, situation)
+        # Or it answers no probes and has nothing to say.
+        memory = probing.learn(memory, now)
+    elif quiet and not asking.dead:
+        asking = dataclasses.replace(asking, dead=True, learning=False)
         memory = dataclasses.replace(memory, asking=asking)
+    asking = memory.asking or asking
     if asking.dead and elsewhere and elsewhere != memory.refuted:
         silence = _seconds(now - memory.alive_at)
         reason = f"nothing comes from {peer.endpoint} since {silence}; it is said to have moved"
@@ -135,7 +139,7 @@ def _ask(memory: Memory, situation: Situation) -> Memory:
         return probing.ask(memory, "a keepalive is overdue", now)
     if before is None or before.handshake != memory.handshake:
         tried = before is not None and before.first_try is not None
-        if tried and peer.rx_bytes in HANDSHAKES:
+        if tried and peer.rx_bytes in HANDSHAKES and memory.answers is not False:
             return probing.confirm(memory, now)
         return probing.learn(memory, now)
     return memory
@@ -163,7 +167,8 @@ def _start_over(memory: Memory, situation: Situation) -> Decision:
         public_key=peer.public_key,
         state=State.PUNCHING,
         change=change,
-        probe=False,
+        # Without a keepalive WireGuard waits for something to send.
+        probe=not keepalive,
         reason="nothing came after the handshake, its other end has been started over; once more",
         before=peer.endpoint,
         after=peer.endpoint,
