@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tests.roles.site_playbook import Site
@@ -30,6 +32,24 @@ def test_a_second_run_changes_nothing(mesh: Site) -> None:
     assert run.status == 0, run.output
     assert run.count("changed") == NOTHING, run.output
     assert mesh.state() == before
+
+
+def test_the_client_does_its_work_within_its_sandbox(mesh: Site) -> None:
+    alice = mesh.lab.host("alice")
+    wait_for_ping(mesh, "alice", "10.0.0.2")
+    script = "until wgsd status --json | grep -q '\"answers_probes\": true'; do sleep 1; done"
+    alice.run(["sh", "-c", script], timeout=30)
+    journal = alice.run(["journalctl", "--output=cat", "--unit=wgsd-client"]).stdout
+    assert "-> direct: " in journal
+    for complaint in ("not permitted", "ermission denied", "unnoticed", "will know less"):
+        assert complaint not in journal
+    (status,) = json.loads(alice.run(["wgsd", "status", "--json"]).stdout)
+    assert status["agent"]
+    shown = ["systemctl", "show", "wgsd-client", "--property=StatusText,WatchdogUSec,NRestarts"]
+    text = alice.run(shown).stdout
+    assert "StatusText=1 of 1 peers direct, follows 10.0.0.254:53" in text
+    assert "WatchdogUSec=1min" in text
+    assert "NRestarts=0" in text
 
 
 def test_check_mode_of_a_finished_mesh_foretells_no_change(mesh: Site) -> None:

@@ -171,6 +171,13 @@ def test_what_was_done_about_a_peer_outlives_the_client(world):
     assert (entry["endpoint_set"], entry["action_at"], entry["since"]) == (str(HOME), NOW, NOW + 1)
 
 
+def test_a_client_that_never_saw_the_device_leaves_what_the_one_before_knew(world):
+    world.publish(a_try())
+    world.report.stop()
+    world.start().stop()
+    assert world.peer()["endpoint_set"] == str(HOME)
+
+
 def test_the_endpoint_of_a_peer_that_was_never_heard_of_is_that_of_the_configuration(world):
     world.publish(
         decision(State.PUNCHING, before=HOME),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import socket
 import subprocess
 import sys
 
@@ -173,6 +174,30 @@ def test_a_second_client_on_an_interface_ends_and_names_the_first(tmp_path, monk
         UsageError, match=f"process {os.getpid()} looks after wg0 already; .*--once"
     ):
         client.run(settings)
+
+
+def test_the_service_manager_hears_that_a_client_without_a_device_is_alive(tmp_path):
+    flags = ["--device", "nodevice0", "--dns", "127.0.0.1:1", "--zone", "example.com"]
+    environment = {"PYTHONPATH": str(ENGINE), "NOTIFY_SOCKET": str(tmp_path / "notify")}
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.settimeout(30)
+        manager.bind(environment["NOTIFY_SOCKET"])
+        with subprocess.Popen(
+            [sys.executable, "-m", "wgsd", "client", *flags],
+            env={**os.environ, **environment, "WATCHDOG_USEC": "400000"},
+            stderr=subprocess.DEVNULL,
+        ) as process:
+            told: list[str] = []
+            try:
+                while told.count("WATCHDOG=1") < 3:
+                    told += manager.recv(1000).decode().split("\n")
+            finally:
+                process.terminate()
+            assert process.wait(30) == 0
+            while "STOPPING=1" not in told:
+                told += manager.recv(1000).decode().split("\n")
+    assert told[:2] == ["READY=1", "STATUS=starting"]
+    assert any(line.startswith("STATUS=") and "nodevice0" in line for line in told)
 
 
 def test_a_configuration_can_be_checked_without_a_device(tmp_path):

@@ -179,7 +179,12 @@ class Report:
             self._plan(PAUSE if is_news else PATIENCE, is_news)
 
     def stop(self) -> None:
-        """Write that the agent has ended, and left peers that were at rest to WireGuard."""
+        """Write that the agent has ended, and left peers that were at rest to WireGuard.
+
+        Of one that has seen nothing there is nothing to write: what the one before knew stays.
+        """
+        if self.due is None and math.isinf(self._written):
+            return
         now = self._now()
         for entry in self._entries.values():
             memory = entry.decision.memory if entry.decision else None
