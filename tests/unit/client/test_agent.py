@@ -389,3 +389,17 @@ def test_who_goes_leaves_no_peer_at_rest(world):
     world.running.leave()
     left = world.device.peers[BOB]
     assert (left.endpoint, left.persistent_keepalive) == (HOME, 15)
+
+
+def test_a_server_whose_copy_says_all_that_is_needed_is_not_asked(world):
+    world.have_copy(bob=HOME)
+    world.look()
+    world.device.handshake(BOB, NOW)
+    world.look(0.1)
+    asked = world.directory.serials
+    world.look(5)
+    world.look(5)
+    assert world.directory.serials == asked, "all is direct"
+    world.directory.publish(records={BOB: PeerRecord(BOB, CAFE)})
+    world.look(5)
+    assert world.running.version == world.directory.version, "what comes by itself is taken"

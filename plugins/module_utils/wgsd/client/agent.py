@@ -56,6 +56,10 @@ class ReadableDirectory(t.Protocol):
         """Whether looking up costs neither time nor a query."""
 
     @property
+    def version(self) -> ZoneVersion | None:
+        """The version of the copy; None if there is none."""
+
+    @property
     def is_settled(self) -> bool:
         """Whether there is somebody to ask."""
 
@@ -355,7 +359,9 @@ class Agent:
             keys = [peer.public_key for peer in managed(device, policy)]
             if device.public_key:
                 keys.append(device.public_key)
-            version = self._directory.serial()
+            settled = self._last and all(d.state is State.DIRECT for d in self._last.values())
+            # A server that does not notify us is asked only where there is something to gain.
+            version = self._directory.version if settled else self._directory.serial()
             if version != self._version or not self._records.keys() >= set(keys):
                 self._records = {key: self._records.get(key) for key in keys}
                 self._take(keys, self._directory.lookup(keys), moment.steady)

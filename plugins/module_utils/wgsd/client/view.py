@@ -56,6 +56,11 @@ class View:
         return self._replica.version is not None
 
     @property
+    def version(self) -> ZoneVersion | None:
+        """The version of the copy, without asking anybody; None if there is none."""
+        return self._replica.version
+
+    @property
     def is_settled(self) -> bool:
         """Whether there is somebody to ask: not while a copy is on its way."""
         return self._replica.settled
