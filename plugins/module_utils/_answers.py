@@ -16,7 +16,7 @@ from .wgsd.config import DNS_PORT, ResponderSettings
 from .wgsd.device import link
 from .wgsd.errors import ServerError
 from .wgsd.model import Endpoint
-from .wgsd.thirdparty import dns
+from .wgsd.thirdparty import dns, dns_query
 
 _TRY = 1.0
 _PAUSE = 0.1
@@ -64,7 +64,7 @@ def _ask(server: Endpoint, zone: str) -> str:
     """Return what is wrong with the answer, empty for nothing."""
     query = dns.message.make_query(zone, "SOA")
     try:
-        response = dns.query.udp(query, server.host, port=server.port, timeout=_TRY)
+        response = dns_query.udp(query, server.host, port=server.port, timeout=_TRY)
     except (OSError, dns.exception.DNSException) as exc:
         return str(exc) or type(exc).__name__
     # Who is not let in is answered too, and this host need not be.

@@ -6,6 +6,8 @@
 
 Exit codes: 0 all done, 1 some peers failed, 2 bad usage or configuration, 3 device or server out
 of reach.
+
+Each command imports its own part of the engine: a client has no use for a responder in its memory.
 """
 
 from __future__ import annotations
@@ -19,12 +21,11 @@ import sys
 import time
 import typing as t
 
-from . import __version__, client, config, responder, status, systemd, table
+from . import __version__, config, systemd, table
 from .directory import Directory
 from .errors import DeviceError, ServerError, UsageError, WgsdError
 from .names import check_zone
 from .replica import Contents, fetch
-from .responder import keys, report
 
 ALL_DONE = 0
 SOME_PEERS_FAILED = 1
@@ -105,6 +106,8 @@ def _complain(text: str) -> None:
 
 
 def _responder(arguments: argparse.Namespace) -> int:
+    from . import responder
+
     settings = config.load_responder(arguments.config)
     if not arguments.check:
         return responder.run(settings)
@@ -118,6 +121,8 @@ def _responder(arguments: argparse.Namespace) -> int:
 
 
 def _client(arguments: argparse.Namespace) -> int:
+    from . import client
+
     settings = _client_settings(arguments)
     if arguments.check:
         _say(f"{arguments.config or 'command line'}: good")
@@ -191,6 +196,9 @@ def _peers(arguments: argparse.Namespace) -> int:
 
 
 def _status(arguments: argparse.Namespace) -> int:
+    from . import client, status
+    from .responder import report
+
     now = time.time()
     interfaces, followed, registry = _places(arguments.interface)
     found = report.read(report.path(), now) if registry else None
@@ -254,6 +262,8 @@ def _places(named: str | None) -> tuple[list[str], str | None, config.ResponderS
 
 def _keys(arguments: argparse.Namespace) -> int:
     """Show the DS records of signed zones, as lines of a zone file for people."""
+    from .responder import keys
+
     settings = config.load_responder(arguments.config)
     signed = [zone.zone for zone in settings.zones if zone.dnssec]
     if not signed:

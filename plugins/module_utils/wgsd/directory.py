@@ -15,7 +15,7 @@ from .errors import ServerError, UsageError, WgsdError
 from .keys import PublicKey
 from .model import Endpoint, PeerRecord
 from .names import check_zone, instance_name, parse_txt, service_name
-from .thirdparty import dns
+from .thirdparty import dns, dns_asyncquery
 
 #: Queries under way at once: enough to fill a round trip, too few to overrun a socket buffer.
 CONCURRENT_QUERIES = 64
@@ -36,12 +36,14 @@ class Directory:
 
     Attributes:
         is_copy: Whether the zone is here, so that looking up costs neither time nor a query.
+        version: The version of that copy.
         is_settled: Whether there is somebody to ask.
         failures: Why the last `lookup` or `browse` has no record for a peer although the zone
             may have one: an answer that is malformed or cannot be used.
     """
 
     is_copy = False
+    version: ZoneVersion | None = None
     is_settled = True
 
     def __init__(
@@ -202,9 +204,9 @@ class Directory:
         question = f"{server}: {query.question[0].to_text()}"
         try:
             if self._tcp:
-                response = await dns.asyncquery.tcp(query, server.host, **where)
+                response = await dns_asyncquery.tcp(query, server.host, **where)
             else:
-                response, _used_tcp = await dns.asyncquery.udp_with_fallback(
+                response, _used_tcp = await dns_asyncquery.udp_with_fallback(
                     query, server.host, ignore_unexpected=True, **where
                 )
         except dns.exception.Timeout:

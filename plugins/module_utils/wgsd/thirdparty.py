@@ -25,14 +25,12 @@ if t.TYPE_CHECKING:
     import cryptography.hazmat.primitives.hashes
     import cryptography.hazmat.primitives.serialization
     import dns
-    import dns.asyncquery
     import dns.edns
     import dns.exception
     import dns.flags
     import dns.message
     import dns.name
     import dns.opcode
-    import dns.query
     import dns.rcode
     import dns.rdata
     import dns.rdataclass
@@ -47,9 +45,10 @@ if t.TYPE_CHECKING:
     import prometheus_client
     import prometheus_client.core
     import pyroute2
-    import pyroute2.netlink.generic.wireguard
     import yaml
+    from dns import asyncquery as dns_asyncquery
     from dns import dnssec
+    from dns import query as dns_query
 else:
 
     class _Missing:
@@ -88,19 +87,23 @@ else:
         "cryptography.hazmat.primitives.hashes",
         "cryptography.hazmat.primitives.serialization",
     )
-    #: dnspython's part that loads cryptography.
+    #: dnspython's parts that load cryptography, TLS and asyncio.
     dnssec = _Later("dns.dnssec", "python3-dnspython")
+    dns_query = _Later("dns.query", "python3-dnspython")
+    dns_asyncquery = _Later("dns.asyncquery", "python3-dnspython")
+    prometheus_client = _Later(
+        "prometheus_client", "python3-prometheus-client", "prometheus_client.core"
+    )
+    pyroute2 = _Later("pyroute2", "python3-pyroute2")
 
     try:
         import dns
-        import dns.asyncquery
         import dns.edns
         import dns.exception
         import dns.flags
         import dns.message
         import dns.name
         import dns.opcode
-        import dns.query
         import dns.rcode
         import dns.rdata
         import dns.rdataclass
@@ -116,20 +119,17 @@ else:
         dns = _Missing("dnspython", "python3-dnspython", exc)
 
     try:
-        import prometheus_client
-        import prometheus_client.core
-    except ImportError as exc:
-        prometheus_client = _Missing("prometheus_client", "python3-prometheus-client", exc)
-
-    try:
-        import pyroute2
-        import pyroute2.netlink.generic.wireguard
-    except ImportError as exc:
-        pyroute2 = _Missing("pyroute2", "python3-pyroute2", exc)
-
-    try:
         import yaml
     except ImportError as exc:
         yaml = _Missing("PyYAML", "python3-yaml", exc)
 
-__all__ = ["cryptography", "dns", "dnssec", "prometheus_client", "pyroute2", "yaml"]
+__all__ = [
+    "cryptography",
+    "dns",
+    "dns_asyncquery",
+    "dns_query",
+    "dnssec",
+    "prometheus_client",
+    "pyroute2",
+    "yaml",
+]

@@ -66,7 +66,7 @@ def play(monkeypatch: pytest.MonkeyPatch) -> t.Callable[..., kernel.KernelBacken
         monkeypatch.setattr(
             netlink,
             "GenericSocket",
-            lambda _family, _schema: Connection(script, refusal),
+            lambda _family: Connection(script, refusal),
         )
         # lo is there everywhere, and nothing real is asked.
         return kernel.KernelBackend("lo")

@@ -17,25 +17,41 @@ from wgsd.device import netlink
 pytestmark = pytest.mark.unit
 
 FAMILY = 31
+CONTROL = 16
 DONE, ERROR, DUMP_INTR = 3, 2, 0x10
 
 
-def message(kind: int, body: bytes, flags: int = 0, sequence: int = 1) -> bytes:
+def message(kind: int, body: bytes, flags: int = 0, sequence: int = 2) -> bytes:
     return struct.pack("=IHHII", 16 + len(body), kind, flags, sequence, 0) + body
 
 
 class Kernel:
-    """Stands for the kernel's end of a netlink socket: datagrams that it will send."""
+    """Stands for the kernel's end of a netlink socket: datagrams that it will send.
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, *datagrams: bytes) -> None:
+    The first one answers which number the family has.
+    """
+
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, *datagrams: bytes, first: bytes | None = None
+    ) -> None:
         ours, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._theirs.send(message(CONTROL, NUMBER, sequence=1) if first is None else first)
         for datagram in datagrams:
             self._theirs.send(datagram)
-        monkeypatch.setattr(netlink, "_open", lambda family, schema: (FAMILY, _Netlink(ours)))
-        self.connection = netlink.GenericSocket("wireguard", object)
+        monkeypatch.setattr(netlink, "_open", lambda: _Netlink(ours))
+        self.connection = netlink.GenericSocket("wireguard")
+        self.asked = self.sent()
 
     def sent(self) -> bytes:
         return self._theirs.recv(65536)
+
+
+#: What the kernel says of a family, as far as it matters: its name and its number.
+NUMBER = (
+    b"\x01\x02\0\0"
+    + netlink.attribute(2, b"wireguard\0")
+    + netlink.attribute(1, struct.pack("=H", FAMILY))
+)
 
 
 class _Netlink:
@@ -56,7 +72,7 @@ class _Netlink:
 
 @pytest.fixture
 def kernel(monkeypatch: pytest.MonkeyPatch) -> t.Callable[..., Kernel]:
-    return lambda *datagrams: Kernel(monkeypatch, *datagrams)
+    return lambda *datagrams, **first: Kernel(monkeypatch, *datagrams, **first)
 
 
 def error(code: int) -> bytes:
@@ -76,6 +92,27 @@ def test_attributes_are_padded_and_read_back() -> None:
 def test_an_attribute_that_is_cut_off_is_refused(raw: bytes) -> None:
     with pytest.raises(ValueError, match="cut off"):
         list(netlink.attributes(raw))
+
+
+def test_the_number_of_the_family_is_asked_for_by_its_name(
+    kernel: t.Callable[..., Kernel],
+) -> None:
+    asked = kernel().asked
+    length, kind, flags, sequence, _port = struct.unpack("=IHHII", asked[:16])
+    assert (length, kind, flags, sequence) == (len(asked), CONTROL, 1, 1)
+    assert asked[16:] == b"\x03\x01\0\0" + netlink.attribute(2, b"wireguard\0")
+
+
+def test_a_family_that_the_kernel_does_not_have_is_its_error(
+    kernel: t.Callable[..., Kernel],
+) -> None:
+    with pytest.raises(FileNotFoundError):
+        kernel(first=message(ERROR, error(2), sequence=1))
+
+
+def test_a_family_without_a_number_is_no_netlink(kernel: t.Callable[..., Kernel]) -> None:
+    with pytest.raises(ValueError, match="wireguard"):
+        kernel(first=message(CONTROL, NUMBER[:4], sequence=1))
 
 
 @pytest.mark.parametrize("cut", [1, 15, 17, 23])

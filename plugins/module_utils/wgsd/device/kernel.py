@@ -15,7 +15,6 @@ import typing as t
 from ..errors import DeviceError
 from ..keys import PublicKey
 from ..model import Device, PeerChange
-from ..thirdparty import pyroute2
 from . import base, netlink, wire
 from .memory import PeerMemory
 
@@ -105,8 +104,7 @@ class KernelBackend:
         try:
             with self._errors():
                 if self._socket is None:
-                    schema = pyroute2.netlink.generic.wireguard.wgmsg
-                    self._socket = netlink.GenericSocket(wire.FAMILY, schema)
+                    self._socket = netlink.GenericSocket(wire.FAMILY)
                 yield self._socket
         except BaseException:
             self._hang_up()
@@ -125,7 +123,7 @@ class KernelBackend:
         except ValueError as exc:
             raise DeviceError(
                 f"{self._name}: the kernel's answer cannot be understood: {exc}",
-                "report this, with the versions of the kernel and of pyroute2",
+                "report this, with the version of the kernel",
             ) from None
         except OSError as exc:
             peer = f" for the peer {peers[0]}" if len(peers) == 1 else ""

@@ -10,6 +10,7 @@ kernel refuses.
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import errno
 import ipaddress
@@ -19,7 +20,7 @@ import typing as t
 
 from ..errors import DeviceError
 from ..thirdparty import pyroute2
-from . import base, netlink
+from . import base
 
 Interface = t.Union[ipaddress.IPv4Interface, ipaddress.IPv6Interface]
 Network = t.Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
@@ -153,9 +154,19 @@ def _ask(name: str, work: t.Callable[[t.Any, int], T]) -> T:
         )
 
     try:
-        return netlink.run_apart(session)
+        return _run_apart(session)
     except pyroute2.NetlinkError as exc:
         raise _error(name, exc.code) from None
+
+
+def _run_apart(work: t.Callable[[], T]) -> T:
+    """Return ``work()``, done in a thread of its own.
+
+    pyroute2 0.9 runs an event loop in each of its sockets, which a thread that runs one already
+    cannot. A new thread is in its maker's network namespace.
+    """
+    with concurrent.futures.ThreadPoolExecutor(max_workers=1) as executor:
+        return executor.submit(work).result()
 
 
 def _error(name: str, code: int) -> DeviceError:

@@ -2,26 +2,23 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Generic netlink in raw messages, over a socket of pyroute2.
+"""Generic netlink in raw messages.
 
-pyroute2 opens the socket and finds the family's number. Messages are made and read here, since its
-decoder takes some 5 s for a device with 10,000 peers.
+pyroute2 takes some 5 s to decode a device with 10,000 peers, and 13 MB of memory to be there.
 """
 
 from __future__ import annotations
 
-import concurrent.futures
 import itertools
 import os
 import socket
 import struct
 import typing as t
 
-from ..thirdparty import pyroute2
-
 #: Seconds that the kernel has for one datagram; it answers at once.
 TIMEOUT = 10.0
 
+_NETLINK_GENERIC = 16
 _SOL_NETLINK = 270
 _NETLINK_CAP_ACK = 10
 _NLMSG_ERROR = 2
@@ -33,6 +30,11 @@ _NLM_F_DUMP = 0x300
 _NLA_F_NESTED = 0x8000
 _NLA_TYPE_MASK = 0x3FFF
 _GENL_VERSION = 1
+#: The family that knows the numbers of the others (linux/genetlink.h).
+_CONTROL = 16
+_CONTROL_GET_FAMILY = 3
+_FAMILY_ID = 1
+_FAMILY_NAME = 2
 #: Twice what the kernel puts into one datagram of a dump.
 _RECEIVE_BYTES = 1 << 16
 
@@ -40,8 +42,7 @@ _HEADER = struct.Struct("=IHHII")
 _GENL_HEADER = struct.Struct("=BBxx")
 _ATTRIBUTE = struct.Struct("=HH")
 _ERROR = struct.Struct("=i")
-
-T = t.TypeVar("T")
+_U16 = struct.Struct("=H")
 
 
 class DumpInterrupted(Exception):  # noqa: N818 - netlink's own word (NLM_F_DUMP_INTR), no fault
@@ -57,16 +58,6 @@ class Message(t.NamedTuple):
     body: bytes
 
 
-def run_apart(work: t.Callable[[], T]) -> T:
-    """Return ``work()``, done in a thread of its own.
-
-    pyroute2 0.9 runs an event loop in each of its sockets, which a thread that runs one already
-    cannot. A new thread is in its maker's network namespace.
-    """
-    with concurrent.futures.ThreadPoolExecutor(max_workers=1) as executor:
-        return executor.submit(work).result()
-
-
 class GenericSocket:
     """A socket bound to one family of generic netlink.
 
@@ -74,12 +65,18 @@ class GenericSocket:
         OSError: with the kernel's error number; ENOENT if the kernel does not have the family.
     """
 
-    def __init__(self, family: str, message_class: type) -> None:
-        self._type, self._socket = run_apart(lambda: _open(family, message_class))
+    def __init__(self, family: str) -> None:
+        self._type = _CONTROL
+        self._socket = _open()
         self._sequence = itertools.count(1)
-        self._socket.settimeout(TIMEOUT)
-        # Error messages shall not repeat the request, which may hold keys.
-        self._socket.setsockopt(_SOL_NETLINK, _NETLINK_CAP_ACK, 1)
+        try:
+            self._socket.settimeout(TIMEOUT)
+            # Error messages shall not repeat the request, which may hold keys.
+            self._socket.setsockopt(_SOL_NETLINK, _NETLINK_CAP_ACK, 1)
+            self._type = self._number_of(family)
+        except BaseException:
+            self._socket.close()
+            raise
 
     def close(self) -> None:
         """Close the socket."""
@@ -120,6 +117,17 @@ class GenericSocket:
                 if message.type == self._type:
                     yield message.body[_GENL_HEADER.size :]
 
+    def _number_of(self, family: str) -> int:
+        name = attribute(_FAMILY_NAME, family.encode() + b"\0")
+        sequence = self._send(_CONTROL_GET_FAMILY, 0, name)
+        for message in self._receive(sequence):
+            if message.type == _NLMSG_ERROR:
+                _raise_error(message)
+            for kind, value in attributes(message.body[_GENL_HEADER.size :]):
+                if kind == _FAMILY_ID:
+                    return int(_U16.unpack(value)[0])
+        raise ValueError(f"the number of the family {family} is missing")
+
     def _send(self, command: int, flags: int, attributes: bytes) -> int:
         sequence = next(self._sequence)
         body = _GENL_HEADER.pack(command, _GENL_VERSION) + attributes
@@ -134,19 +142,10 @@ class GenericSocket:
         return (message for message in messages(datagram) if message.sequence == sequence)
 
 
-def _open(family: str, message_class: type) -> tuple[int, socket.socket]:
-    generic = pyroute2.netlink.generic.GenericNetlinkSocket()
-    try:
-        # Its log line about a missing family would stand beside our error.
-        getattr(generic, "asyncore", generic).module_err_level = "debug"
-        try:
-            generic.bind(family, message_class)
-        except pyroute2.NetlinkError as exc:
-            raise OSError(exc.code, os.strerror(exc.code)) from None
-        # 0.9 gives each thread that touches its socket another one; a duplicate is one for all.
-        return generic.prid, socket.socket(fileno=os.dup(generic.fileno()))
-    finally:
-        generic.close()
+def _open() -> socket.socket:
+    sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_GENERIC)
+    sock.bind((0, 0))
+    return sock
 
 
 def _raise_error(message: Message) -> None:

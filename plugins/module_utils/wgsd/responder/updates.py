@@ -12,7 +12,7 @@ import typing as t
 from ..config import PublishTarget, TsigKey
 from ..errors import ServerError
 from ..names import service_name
-from ..thirdparty import dns
+from ..thirdparty import dns, dns_query
 from ..zone.publication import Change, Names, names_in, names_listed, update
 
 log = logging.getLogger(__name__)
@@ -87,7 +87,7 @@ class Target:
         if self._key:
             name, algorithm = self._key.name, self._key.algorithm
             signed = {"keyring": {name: self._key}, "keyname": name, "keyalgorithm": algorithm}
-        messages: t.Iterable[dns.message.Message] = dns.query.xfr(
+        messages: t.Iterable[dns.message.Message] = dns_query.xfr(
             self._at.address,
             self._zone,
             port=self._at.port,
@@ -102,7 +102,7 @@ class Target:
         if self._key:
             message.use_tsig(self._key)
         try:
-            answer = dns.query.tcp(message, self._at.address, TIMEOUT, self._at.port)
+            answer = dns_query.tcp(message, self._at.address, TIMEOUT, self._at.port)
         except (dns.exception.DNSException, OSError, EOFError) as exc:
             raise self._failed(exc) from None
         rcode = dns.rcode.to_text(answer.rcode())
