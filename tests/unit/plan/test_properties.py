@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hypothesis
 import pytest
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -22,7 +23,8 @@ from hypothesis.stateful import (
 )
 
 from tests.unit.plan.world import CAFE, HOME, PRESHARED_KEY, TRAIN, World, bob
-from wgsd.plan import Policy
+from wgsd.keys import PublicKey
+from wgsd.plan import Policy, State
 from wgsd.plan.decide import CHANGE_PAUSE, CHANGES_AT_ONCE
 
 pytestmark = pytest.mark.unit
@@ -33,6 +35,8 @@ RTTS = st.floats(0.0005, 0.3)
 SECONDS = st.floats(0.01, 2) | st.floats(0.01, 40) | st.floats(0.01, 400)
 JUMPS = st.sampled_from([-1e8, -86400.0, -200.0, -1.0, 1.0, 200.0, 86400.0, 1e8])
 MINUTE = 60.0
+#: Seconds until a peer that is back has a tunnel: a session may have to end first.
+LONGEST_WAIT = 240.0
 
 
 class Meddling(RuleBasedStateMachine):
@@ -96,6 +100,19 @@ class Meddling(RuleBasedStateMachine):
         self.world.restart()
         self.world.look()
 
+    def teardown(self):
+        """Whatever was: where peer and directory agree, a tunnel comes up before long."""
+        if not hasattr(self, "world"):
+            return
+        world = self.world
+        world.move(HOME)
+        world.says(HOME)
+        world.look()
+        world.run_until(
+            lambda: world.live_since is not None and world.decision.state is State.DIRECT,
+            LONGEST_WAIT,
+        )
+
     @invariant()
     def no_live_tunnel_was_touched(self):
         assert self.world.harmed == []
@@ -124,3 +141,58 @@ class Meddling(RuleBasedStateMachine):
 
 TestMeddling = Meddling.TestCase
 TestMeddling.settings = hypothesis.settings(max_examples=100, stateful_step_count=30, deadline=None)
+
+
+@given(RTTS, st.floats(1, 200), st.lists(PLACES, min_size=1, max_size=4))
+def test_a_peer_that_answers_is_followed_in_max_150_ms_or_two_and_a_half_round_trips(
+    rtt, seconds, places
+):
+    world = World(rtt=rtt)
+    world.says(HOME)
+    world.connect()
+    for place in places:
+        world.run(seconds)
+        world.move(place)
+        world.says(place)
+        world.look()
+        took = world.run_until(lambda: world.peer.endpoint == world.place, 20)
+        assert took <= max(0.15, 2.55 * rtt) + rtt / 2 + 0.002
+        assert world.run_until(lambda: world.decision.state is State.DIRECT, 20) <= rtt + 0.002
+    assert all(not decision.change.fresh for _when, decision in world.changes)
+
+
+@given(RTTS, st.floats(0.01, 200), st.lists(PLACES, min_size=1, max_size=4))
+def test_a_peer_that_does_not_answer_is_followed_in_twelve_and_a_half_seconds(rtt, seconds, places):
+    world = World(rtt=rtt, answers=False)
+    world.says(HOME)
+    world.connect()
+    for place in places:
+        world.run(seconds)
+        world.move(place)
+        world.says(place)
+        world.look()
+        assert world.run_until(lambda: world.peer.endpoint == world.place, 20) <= 12.5
+        world.run_until(lambda: world.decision.state is State.DIRECT, 20)
+    assert all(not decision.change.fresh for _when, decision in world.changes)
+
+
+@given(st.integers(0, 2**32), st.floats(0, 0.4), RTTS, st.booleans())
+def test_on_a_lossy_path_a_peer_that_is_there_is_connected_and_followed(seed, loss, rtt, answers):
+    world = World(seed=seed, loss=loss, rtt=rtt, answers=answers)
+    for place in (HOME, CAFE):
+        world.move(place)
+        world.says(place)
+        world.look()
+        world.run_until(
+            lambda: world.live_since is not None and world.decision.state is State.DIRECT, 240
+        )
+
+
+@given(st.floats(0, 4e9), st.booleans())
+def test_a_peer_that_cannot_be_reached_is_told_as_such_within_30_seconds(wall, leads):
+    world = World(place=None)
+    world.ahead = wall
+    world.us = world.us if leads else PublicKey(b"z" * 32)
+    world.says(HOME)
+    world.look()
+    world.run_until(lambda: world.decision.state is State.UNREACHABLE, 30)

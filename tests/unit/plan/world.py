@@ -172,26 +172,30 @@ class World:
         """Let time pass, and look whenever the agent would."""
         end = self.now + seconds
         while self.now < end:
-            due = self.decision.due if self.decision else self.now
-            look_at = max(self.now, min(due, self._looked_at + self._pause()))
-            upto = min(look_at, end)
-            if self._events and self._events[0][0] <= upto:
-                self.now, _number, happen = heapq.heappop(self._events)
-                happen()
-                if self._heard:
-                    self.look()
-                continue
-            self.now = upto
-            if upto == look_at:
-                self.look()
+            self._step(end)
 
     def run_until(self, condition: t.Callable[[], bool], at_most: float) -> float:
         """Let time pass until something holds; return the seconds that it took."""
         begun = self.now
         while not condition():
             assert self.now - begun < at_most, f"not within {at_most} s: {self.decision}"
-            self.run(0.001)
+            self._step(begun + at_most)
         return self.now - begun
+
+    def _step(self, end: float) -> None:
+        """Let time pass until something happens, until *end* at the latest."""
+        due = self.decision.due if self.decision else self.now
+        look_at = max(self.now, min(due, self._looked_at + self._pause()))
+        upto = min(look_at, end)
+        if self._events and self._events[0][0] <= upto:
+            self.now, _number, happen = heapq.heappop(self._events)
+            happen()
+            if self._heard:
+                self.look()
+            return
+        self.now = upto
+        if upto == look_at:
+            self.look()
 
     def look(self) -> Decision:
         """Decide, and carry it out."""
