@@ -51,16 +51,19 @@ def ask(memory: Memory, why: str, now: float, *, dead: bool = False, moved: bool
 
 def learn(memory: Memory, now: float) -> Memory:
     """Begin to find out whether a peer answers probes."""
-    asking = Asking(
-        now, "whether it answers probes", LEARNING_GAP, LEARNING_PATIENCE, learning=True
-    )
+    asking = Asking(now, "asked after a handshake", LEARNING_GAP, LEARNING_PATIENCE, learning=True)
     return dataclasses.replace(memory, asking=asking)
 
 
 def confirm(memory: Memory, now: float) -> Memory:
     """Begin to find out whether a peer that has just answered a handshake is still there."""
     asking = Asking(
-        now, "the handshake", CONFIRMING_GAP, CONFIRMING_PATIENCE, learning=True, confirming=True
+        now,
+        "asked after a handshake",
+        CONFIRMING_GAP,
+        CONFIRMING_PATIENCE,
+        learning=True,
+        confirming=True,
     )
     return dataclasses.replace(memory, asking=asking)
 

@@ -103,14 +103,16 @@ def decide_live(memory: Memory, situation: Situation) -> Decision:
     asking = memory.asking or asking
     if asking.dead and elsewhere and elsewhere != memory.refuted:
         silence = _seconds(now - memory.alive_at)
-        reason = f"nothing comes from {peer.endpoint} since {silence}; it is said to have moved"
-        memory = probing.sent(probing.ask(memory, reason, now, dead=True, moved=True), peer, now)
+        reason = f"nothing came from {peer.endpoint} for {silence}; the directory has {elsewhere}"
+        memory = probing.sent(
+            probing.ask(memory, "followed to there", now, dead=True, moved=True), peer, now
+        )
         return _decision(situation, memory, State.STALE, reason, elsewhere, probe=True)
     probe = now >= probing.next_probe(asking)
     if probe:
         memory = probing.sent(memory, peer, now)
     if asking.dead:
-        reason = f"{asking.sent} probes without an answer; asked since {asking.why}"
+        reason = f"no answer to {asking.sent} probes ({asking.why})"
         return _decision(situation, memory, State.STALE, reason, probe=probe)
     return _decision(situation, memory, State.DIRECT, _how(situation), probe=probe)
 
