@@ -8,7 +8,8 @@ Some routers keep an entry of a packet that came uninvited. It takes the port th
 would leave from, so they leave from another one, which the other end's router does not let in; and
 it lives while either end goes on sending. Such a pair gets through if both are silent until that
 entry is forgotten, and then the end behind that router is the first to send. Nobody knows which end
-that is, so they take turns.
+that is, so they take turns. Where both are behind such routers, the first packets of both must be
+on their way at the same time.
 """
 
 from __future__ import annotations
@@ -20,9 +21,11 @@ from ..keys import PublicKey
 
 #: Seconds between two moments at which a pair may begin.
 SLOT = 60.0
-#: Meetings that follow one another, so that each end is first once. Then every so many slots are
-#: silent: in the others a peer that comes back is heard at once.
-EAGER = 2
+#: Ways to begin: the one end first, the other, and both together.
+WAYS = 3
+#: Meetings that follow one another, one of each way. Then every so many slots are silent: in the
+#: others a peer that comes back is heard at once.
+EAGER = WAYS
 REST_EVERY = 8
 #: Seconds of silence at the least: Linux forgets an unreplied entry after 30.
 REST_MIN = 40.0
@@ -43,7 +46,7 @@ def next_meeting(
     """Return the next moment to begin that is *at_least* seconds from now.
 
     Both ends get the same one if their clocks agree, but for the lag of the one whose turn it is to
-    be second.
+    be second, if it is anybody's.
 
     Args:
         own: This host's key.
@@ -57,12 +60,10 @@ def next_meeting(
     begin = index * SLOT - shifted
     rest = (index // REST_EVERY + 1) * REST_EVERY * SLOT - shifted
     # Each rest ends in another of these than the one before.
-    turn = index // REST_EVERY
-    if earlier < EAGER:
-        turn = earlier
+    turn = earlier if earlier < EAGER else index // REST_EVERY
     if earlier + 1 < EAGER:
         rest = begin + SLOT
-    second = (own < other) == (turn % 2 == 0)
+    second = turn % WAYS == (0 if own < other else 1)
     return Meeting(begin + (LAG if second else 0.0), max(rest, begin + SLOT))
 
 
