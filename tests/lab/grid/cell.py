@@ -18,7 +18,7 @@ from tests.lab.mesh import INTERFACE, Mesh
 from tests.lab.topology import REGISTRY
 
 from .events import KEEPALIVE, Event, happen
-from .expectations import REGISTRY_WITHIN, TOLD_WITHIN, Verdict, expect
+from .expectations import MEETING_WITHIN, REGISTRY_WITHIN, TOLD_WITHIN, Verdict, expect
 from .flow import LATE, Flow
 from .measured import Measured
 from .rows import ALICE, BOB, Row
@@ -152,14 +152,15 @@ class _Cell:
         at_least = begin + (KEEPALIVE + 2.0 if self.event is Event.REBOOT else STEADY)
         # Each packet passes two routers, and its answer as well.
         share = 0.9 if not self.event.loss else 0.5 * (1 - self.event.loss / 100) ** 4
-        end = begin + max(expected.within, TOLD_WITHIN) + PATIENCE
+        longest = MEETING_WITHIN if expected.verdict is Verdict.MEETING else TOLD_WITHIN
+        end = begin + max(expected.within, longest) + PATIENCE
         while (now := time.monotonic()) < end:
             if now >= at_least and self.flow.is_steady(STEADY, share):
                 measured.gap = self.flow.longest_gap(begin, now)
                 break
             if measured.told is None and self._both_told():
                 measured.told = now - begin
-                if expected.verdict is not Verdict.DIRECT:
+                if expected.verdict in (Verdict.UNPUNCHABLE, Verdict.RACE):
                     break
             time.sleep(_POLL)
         if measured.gap is None:

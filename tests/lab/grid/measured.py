@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from .expectations import TOLD_WITHIN, Expectation, Verdict
+from .expectations import MEETING_WITHIN, TOLD_WITHIN, Expectation, Verdict
 
 
 @dataclasses.dataclass
@@ -45,7 +45,9 @@ def agrees(expected: Expectation, measured: Measured) -> bool:
     if measured.fault:
         return False
     direct = measured.gap is not None and measured.gap <= expected.within
-    told = len(measured.why) == 2 and measured.told is not None and measured.told <= TOLD_WITHIN
+    in_time = measured.told is not None and measured.told <= TOLD_WITHIN
+    told = len(measured.why) == 2 and in_time
+    later = in_time and measured.gap is not None and measured.gap <= MEETING_WITHIN
     if expected.verdict is Verdict.UNHARMED:
         back = measured.registry is not None and measured.registry <= expected.within
         # A race may have been lost before: then there was no tunnel.
@@ -55,6 +57,7 @@ def agrees(expected: Expectation, measured: Measured) -> bool:
         Verdict.DIRECT: direct,
         Verdict.UNPUNCHABLE: told and measured.gap is None,
         Verdict.RACE: direct or told,
+        Verdict.MEETING: direct or later,
     }[expected.verdict]
 
 

@@ -13,7 +13,7 @@ import pathlib
 import typing as t
 
 from .events import KEEPALIVE, Event
-from .expectations import Expectation, Verdict
+from .expectations import MEETING_WITHIN, Expectation, Verdict
 from .measured import in_words
 from .rows import Row
 from .runner import Result
@@ -29,6 +29,7 @@ def expected_in_words(expected: Expectation) -> str:
         Verdict.DIRECT: f"≤ {expected.within:g} s",
         Verdict.UNPUNCHABLE: f"told ≤ {expected.within:g} s",
         Verdict.RACE: f"≤ {expected.within:g} s or told",
+        Verdict.MEETING: f"≤ {expected.within:g} s, or told and ≤ {MEETING_WITHIN:g} s",
         Verdict.UNHARMED: "0 lost",
         Verdict.NOTHING: "-",
     }[expected.verdict]

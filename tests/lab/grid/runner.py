@@ -13,7 +13,7 @@ import typing as t
 
 from .cell import measure
 from .events import Event
-from .expectations import Expectation, Verdict, expect
+from .expectations import MEETING_WITHIN, Expectation, Verdict, expect
 from .measured import Measured, agrees
 from .rows import Row
 
@@ -103,5 +103,7 @@ def _takes(cell: Cell) -> float:
     expected, event = expect(*cell), cell[1]
     if event is Event.OUTAGE or expected.verdict is Verdict.NOTHING:
         return expected.within
+    if expected.verdict is Verdict.MEETING:
+        return MEETING_WITHIN
     told = 20.0 * (expected.verdict in (Verdict.UNPUNCHABLE, Verdict.RACE))
     return told * (1 if event.is_start else 2) + 5.0
