@@ -73,7 +73,7 @@ test-artifact: setup ## Build the collection, install it elsewhere and use it by
 
 .PHONY: bench
 bench: setup ## Measure speed against floors of the same run
-	@$(BENCH) handshake responder
+	@$(BENCH)
 
 .PHONY: grid
 grid: setup ## Measure pairs of NAT kinds through moves, reboots, outages and loss against theory

@@ -14,12 +14,19 @@ import subprocess
 import sys
 import typing as t
 
-from . import handshake, page, responder, soak, zone
+from tests.lab import wireguard
+
+from . import handshake, page, responder, roaming, soak, zone
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 OUTPUT = ROOT / "tests" / "output" / "bench.json"
-#: What runs if nothing is named.
-SPEED = ("handshake", "responder", "zone")
+#: What runs if nothing is named, in this order.
+SPEED = {
+    "handshake": handshake.measure,
+    "roaming": roaming.measure,
+    "responder": responder.measure,
+    "zone": zone.measure,
+}
 NAMES = (*SPEED, "soak", "page")
 
 
@@ -35,7 +42,7 @@ def main() -> int:
     )
     parser.add_argument("--quick", action="store_true", help="few and short runs")
     arguments = parser.parse_args()
-    names = arguments.names or SPEED
+    names = arguments.names or list(SPEED)
     for name in names:
         if name not in NAMES:
             parser.error(f"no benchmark {name!r}; there are {', '.join(NAMES)}")
@@ -45,16 +52,12 @@ def main() -> int:
         if name == "page":
             page.write(json.loads(OUTPUT.read_text(encoding="utf-8")))
             continue
-        if name == "handshake":
-            found = handshake.measure(arguments.quick)
-        elif name == "responder":
-            found = responder.measure(arguments.quick)
-        elif name == "zone":
-            found = zone.measure(arguments.quick)
+        if name in SPEED:
+            found = SPEED[name](arguments.quick)
         else:
             found = soak.run()
             is_good = is_good and not found["faults"]
-        _keep(name, found)
+        _keep(page.title(name, wireguard.kind()), found)
     return 0 if is_good else 1
 
 

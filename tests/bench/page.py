@@ -14,6 +14,8 @@ from tests.lab.errors import LabError
 from .stats import markdown
 
 PAGE = pathlib.Path(__file__).resolve().parents[2] / "docs" / "performance.md"
+#: What runs on either kind of device, and may be of interest on both.
+CLIENT = ("handshake", "roaming")
 _BEGIN = "<!-- figures of {}: begin -->"
 _END = "<!-- figures of {}: end -->"
 
@@ -28,8 +30,21 @@ def write(results: t.Mapping[str, t.Any]) -> None:
     for name, make in (("responder", _table), ("zone", _table), ("soak", _soak)):
         if name in results:
             page = _replace(page, name, make(results[name]))
+    for name in CLIENT:
+        found = [results[key] for key in (name, title(name, "kernel")) if key in results]
+        if found:
+            page = _replace(page, name, "\n\n".join(map(_table, found)))
     PAGE.write_text(page, encoding="utf-8")
     print(f"written: {PAGE.name}")
+
+
+def title(name: str, kind: str) -> str:
+    """Return what the figures of a benchmark are called among the results.
+
+    Args:
+        kind: Of the WireGuard devices: ``kernel`` or ``userspace``.
+    """
+    return f"{name}, kernel" if name in CLIENT and kind == "kernel" else name
 
 
 def _replace(page: str, name: str, figures: str) -> str:

@@ -24,25 +24,12 @@ def summary(values: t.Sequence[float]) -> dict[str, float]:
     }
 
 
-def report(what: str, values: t.Sequence[float], unit: str, floor: float) -> dict[str, t.Any]:
-    """Print a summary and its median's ratio to *floor*; return them with the values."""
-    figures = summary(values)
-    ratio = figures["median"] / floor
-    print(
-        f"{what}: median {figures['median']:.1f} {unit}, min {figures['min']:.1f}, "
-        f"p99 {figures['p99']:.1f}, max {figures['max']:.1f} ({figures['count']:.0f} runs); "
-        f"{ratio:.2f} x the floor of {floor:.1f} {unit}",
-        flush=True,
-    )
-    return {"unit": unit, **figures, "floor": floor, "ratio": ratio, "values": list(values)}
-
-
 @dataclasses.dataclass(frozen=True)
 class Goal:
     """What a row is to reach.
 
     Attributes:
-        of: ``ratio``, ``median`` or ``max``.
+        of: ``ratio``, ``median``, ``p99`` or ``max``.
         relation: ``>=`` or ``<=``.
     """
 
