@@ -9,6 +9,7 @@ from __future__ import annotations
 import concurrent.futures
 import multiprocessing
 import multiprocessing.queues
+import os
 import typing as t
 
 from .cell import measure
@@ -70,6 +71,8 @@ def run(
                 tell(found[cell])
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
+            for process in multiprocessing.active_children():
+                process.terminate()  # its lab goes as it ends
             raise
     return [found[cell] for cell in cells]
 
@@ -95,7 +98,11 @@ def _begin(prefixes: multiprocessing.queues.Queue[str]) -> None:
 def _measure(row: Row, event: Event) -> Measured:
     if expect(row, event).verdict is Verdict.NOTHING:
         return Measured()
-    return measure(row, event, _prefix)
+    try:
+        return measure(row, event, _prefix)
+    except (KeyboardInterrupt, SystemExit):
+        # Its lab is gone. A process that lived on would begin with the next cell.
+        os._exit(1)
 
 
 def _takes(cell: Cell) -> float:
