@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import pathlib
@@ -34,23 +35,20 @@ def cached(
 ) -> pathlib.Path:
     """Return the folder that *make* fills, made once for each recipe; half a one is never seen."""
     folder = place(what, recipe)
-    if folder.exists():
-        return folder
-    print(f"making {folder.name} ({recipe[0]}), kept in {CACHE}", flush=True)
     CACHE.mkdir(parents=True, exist_ok=True)
-    # An environment knows its own path, so the contents are linked to by the recipe's name.
-    contents = pathlib.Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=CACHE))
-    try:
-        make(contents)
-        contents.chmod(0o755)
-        try:
-            folder.symlink_to(contents.name)
-        except FileExistsError:
-            # Another run was faster.
-            shutil.rmtree(contents)
-    except BaseException:
-        shutil.rmtree(contents, ignore_errors=True)
-        raise
+    with (CACHE / f"{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            print(f"making {folder.name} ({recipe[0]}), kept in {CACHE}", flush=True)
+            # An environment knows its own path, so the contents are linked to by the recipe's name.
+            contents = pathlib.Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=CACHE))
+            try:
+                make(contents)
+                contents.chmod(0o755)
+                folder.symlink_to(contents.name)
+            except BaseException:
+                shutil.rmtree(contents, ignore_errors=True)
+                raise
     return folder
 
 
