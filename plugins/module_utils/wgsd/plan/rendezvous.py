@@ -23,12 +23,15 @@ from ..keys import PublicKey
 SLOT = 60.0
 #: Ways to begin: the one end first, the other, and both together.
 WAYS = 3
-#: Meetings that follow one another, one of each way. Then every so many slots are silent: in the
-#: others a peer that comes back is heard at once.
-EAGER = WAYS
+#: Meetings that follow one another, in each slot: one of each way, also for two ends of which the
+#: one has given up a slot later. Then every so many slots are silent: in the others a peer that
+#: comes back is heard at once. A number that makes the ways take turns.
+EAGER = WAYS + 1
 REST_EVERY = 8
+#: Seconds for which ends try that meet again in the next slot.
+TRY_FOR = 20.0
 #: Seconds of silence at the least: Linux forgets an unreplied entry after 30.
-REST_MIN = 40.0
+REST_MIN = 35.0
 #: Seconds by which the one end begins later: more than a packet takes, and than clocks differ.
 LAG = 1.5
 
@@ -58,16 +61,18 @@ def next_meeting(
     shifted = wall + _shift(own, other)
     index = -int(-(shifted + at_least) // SLOT)
     begin = index * SLOT - shifted
-    rest = (index // REST_EVERY + 1) * REST_EVERY * SLOT - shifted
-    # Each rest ends in another of these than the one before.
-    turn = earlier if earlier < EAGER else index // REST_EVERY
     if earlier + 1 < EAGER:
-        rest = begin + SLOT
-    second = turn % WAYS == (0 if own < other else 1)
-    return Meeting(begin + (LAG if second else 0.0), max(rest, begin + SLOT))
+        rest = begin + TRY_FOR
+    else:
+        rest = (index // REST_EVERY + 1) * REST_EVERY * SLOT - shifted
+    second = index % WAYS == (0 if own < other else 1)
+    return Meeting(begin + (LAG if second else 0.0), rest)
 
 
 def _shift(own: PublicKey, other: PublicKey) -> float:
-    """Return seconds that spread the pairs of a mesh over a slot."""
+    """Return seconds that spread the pairs of a mesh over a slot.
+
+    They are whole ones: a host with a thousand peers does what is due to many of them at once.
+    """
     digest = hashlib.sha256(b"".join(sorted((bytes(own), bytes(other))))).digest()
-    return int.from_bytes(digest[:4], "big") / 2**32 * SLOT
+    return float(int.from_bytes(digest[:4], "big") % int(SLOT))
