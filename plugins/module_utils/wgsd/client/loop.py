@@ -159,10 +159,12 @@ class Loop:
 
     def _wait(self, seconds: float) -> None:
         """Wait for *seconds*, for a decision to be due, or for news."""
+        shortest = self._pace.shortest
         if self._look is not None:
             due = min(self._look.due, self._anchors.due)
-            seconds = min(seconds, max(0.0, due - clock.steady()))
-        self._waiting.wait(self._parts, seconds, self._is_news, at_least=self._pace.shortest)
+            # One read of the device for all that is due soon after one another.
+            seconds = min(seconds, max(shortest, due - clock.steady()))
+        self._waiting.wait(self._parts, seconds, self._is_news, at_least=shortest)
 
     def _is_news(self) -> bool:
         self._moved = self._moved or self._paths.moved()
