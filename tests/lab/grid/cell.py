@@ -90,8 +90,7 @@ class _Cell:
             begin = self._meet()
         else:
             met = self._meet()
-            self._wait_until_settled()
-            if self.event.spares_tunnels and not self.flow.is_steady(STEADY):
+            if not self._settle() and self.event.spares_tunnels:
                 self.measured.told = time.monotonic() - met
                 self._ask_for_reasons()
                 return
@@ -134,24 +133,25 @@ class _Cell:
     def _letters(self) -> str:
         return "a" if self.row.shared else "ab"
 
-    def _wait_until_settled(self) -> None:
-        """Wait until the pair is connected, or knows that it cannot be."""
+    def _settle(self) -> bool:
+        """Wait until the pair is connected, or knows that it cannot be; return which."""
+
+        def settled() -> str:
+            if self.flow.is_steady(STEADY):
+                return "connected"
+            return "told" if before is not Verdict.DIRECT and self._both_told() else ""
+
         before = expect(self.row, Event.COLD_START).verdict
-
-        def is_settled() -> bool:
-            if before is not Verdict.UNPUNCHABLE and self.flow.is_steady(STEADY):
-                return True
-            return before is not Verdict.DIRECT and self._both_told()
-
-        self.mesh.wait(is_settled, "state to begin with", FIRST_PATIENCE)
+        state = self.mesh.wait(settled, "state to begin with", FIRST_PATIENCE)
         time.sleep(SETTLING)
+        return bool(state == "connected")
 
     def _watch_tunnel(self, begin: float) -> None:
         """Watch until packets flow, or both ends say that they cannot."""
         expected, measured = self.expected, self.measured
         at_least = begin + (KEEPALIVE + 2.0 if self.event is Event.REBOOT else STEADY)
         # Each packet passes two routers, and its answer as well.
-        share = 0.9 if not self.event.loss else 0.5 * (1 - self.event.loss / 100) ** 4
+        share = 0.75 * (1 - self.event.loss / 100) ** 4
         longest = MEETING_WITHIN if expected.verdict is Verdict.MEETING else TOLD_WITHIN
         end = begin + max(expected.within, longest) + PATIENCE
         while (now := time.monotonic()) < end:
@@ -193,9 +193,8 @@ class _Cell:
             (report,) = json.loads(status.stdout)
             for peer in report["peers"]:
                 if peer["public_key"] == str(self.mesh.key(other)):
-                    reason = peer.get("reason") or peer.get("last_action")
-                    if peer["state"] == "unreachable" and reason:
-                        self.measured.why[name] = reason
+                    if peer["state"] == "unreachable" and peer["reason"]:
+                        self.measured.why[name] = peer["reason"]
 
     def _ask_for_endpoints(self) -> None:
         for name, other in ENDS:

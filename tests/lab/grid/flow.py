@@ -75,8 +75,11 @@ class Flow:
         """Return when the first answer after *moment* came."""
         return next((answer.back for answer in self.answers if answer.back >= moment), None)
 
-    def is_steady(self, seconds: float, share: float = 0.9) -> bool:
-        """Whether *share* of the packets of the last *seconds* have come back."""
+    def is_steady(self, seconds: float, share: float = 0.75) -> bool:
+        """Whether *share* of the packets that fit into the last *seconds* have come back in them.
+
+        Not all: a machine that is busy sends some too late.
+        """
         now = time.monotonic()
         back = sum(now - seconds <= answer.back <= now for answer in self.answers[-1000:])
         return back >= share * seconds / INTERVAL
