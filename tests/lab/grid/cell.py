@@ -191,10 +191,10 @@ class _Cell:
         for name, other in ENDS:
             status = self.mesh.wgsd(name, "status", "--interface", INTERFACE, "--json")
             (report,) = json.loads(status.stdout)
-            for peer in report["peers"]:
-                if peer["public_key"] == str(self.mesh.key(other)):
-                    if peer["state"] == "unreachable" and peer["reason"]:
-                        self.measured.why[name] = peer["reason"]
+            peers = {peer["public_key"]: peer for peer in report["peers"]}
+            peer = peers[str(self.mesh.key(other))]
+            if peer["state"] == "unreachable" and peer["reason"]:
+                self.measured.why[name] = peer["reason"]
 
     def _ask_for_endpoints(self) -> None:
         for name, other in ENDS:
