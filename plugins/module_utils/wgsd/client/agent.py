@@ -98,7 +98,13 @@ class Look:
     @property
     def due(self) -> float:
         """Steady seconds at which time alone may lead to something else."""
-        return min([self.poke_due, *(decision.due for decision in self.decisions)])
+        return self.due_with(0.0)
+
+    def due_with(self, leisure: float) -> float:
+        """Return the same where unreachable peers can wait for *leisure* seconds."""
+        hopeless = State.UNREACHABLE
+        dues = [d.due + leisure if d.state is hopeless else d.due for d in self.decisions]
+        return min([self.poke_due, *dues])
 
 
 class Agent:
@@ -137,6 +143,9 @@ class Agent:
         self._backend: Backend | None = None
         self._device: Device | None = None
         self._registries: dict[PublicKey, Peer] = {}
+        #: The allowed IPs of the device's peers that these were found by.
+        self._allowed: dict[PublicKey, tuple[str, ...]] = {}
+        self._holders: frozenset[PublicKey] = frozenset()
         self._version: ZoneVersion | None = None
         self._records: dict[PublicKey, PeerRecord | None] = {}
         self._asked: dict[PublicKey, float] = {}
@@ -241,7 +250,10 @@ class Agent:
         """Take a snapshot and find the registry's peers in it, once for all that need them."""
         device = backend.read()
         self.reads += 1
-        self._registries = {key: device.peers[key] for key in holders(device, self._addresses)}
+        allowed = {key: peer.allowed_ips for key, peer in device.peers.items()}
+        if allowed != self._allowed:
+            self._allowed, self._holders = allowed, holders(device, self._addresses)
+        self._registries = {key: device.peers[key] for key in self._holders}
         self._device = device
         return device
 

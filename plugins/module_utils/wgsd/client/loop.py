@@ -15,6 +15,7 @@ from .. import clock, systemd
 from ..config import ClientSettings
 from ..directory import Directory
 from ..errors import DeviceError, UsageError, WgsdError
+from ..plan import State
 from ..replica import Replica
 from .agent import Agent, Look
 from .anchors import Anchors
@@ -150,20 +151,21 @@ class Loop:
         if shaken or self._anchors.acted:
             self._view.hurry()
         self._publish(look)
+        changed = {decision.state for decision in look.decisions if decision.change}
         return self._pace.after_look(
             [decision.state for decision in look.decisions],
-            any(decision.change for decision in look.decisions),
+            bool(changed - {State.UNREACHABLE}),
             time.monotonic(),
             self._view.cost,
+            retried=State.UNREACHABLE in changed,
         )
 
     def _wait(self, seconds: float) -> None:
         """Wait for *seconds*, for a decision to be due, or for news."""
         shortest = self._pace.shortest
         if self._look is not None:
-            due = min(self._look.due, self._anchors.due)
             # One read of the device for all that is due soon after one another.
-            seconds = min(seconds, max(shortest, due - clock.steady()))
+            seconds = min(seconds, max(shortest, self._due(self._look) - clock.steady()))
         self._waiting.wait(self._parts, seconds, self._is_news, at_least=shortest)
 
     def _is_news(self) -> bool:
@@ -180,9 +182,12 @@ class Loop:
             self._look is None
             or self._moved
             or self._signs() != self._seen
-            or min(self._look.due, self._anchors.due) <= clock.steady()
+            or self._due(self._look) <= clock.steady()
             or self._pace.left(time.monotonic()) <= 0
         )
+
+    def _due(self, look: Look) -> float:
+        return min(look.due_with(self._pace.leisure), self._anchors.due)
 
     def _handshakes(self) -> dict[t.Any, float]:
         return {key: peer.last_handshake for key, peer in self._agent.registries.items()}

@@ -37,6 +37,8 @@ QUIET_INTERVAL = 5.0
 FAULT_INTERVAL = 2.0
 #: Peers that all looks of a second may read from the device, which takes up to 20 us each.
 READ_LOAD = 10_000
+#: The same for looks that only unreachable peers call for. In a large mesh some always do.
+LEISURE_LOAD = 4_000
 #: Pauses grow by this factor, so that they follow what happened and not a schedule.
 GROWTH = 1.3
 #: A pause is cut by up to this part, so that agents that started together drift apart.
@@ -60,29 +62,41 @@ class Pace:
 
     Attributes:
         shortest: Seconds between two looks at the least, whatever changes.
+        leisure: Seconds for which an unreachable peer can wait for others to look at with it.
     """
 
     def __init__(self, jitter: t.Callable[[], float] = random.random) -> None:
-        self.shortest = 0.0
+        self.shortest = self.leisure = 0.0
         self._jitter = jitter
         self._busy_until = 0.0
         self._pause = BUSY_INTERVAL
         self._states: list[State] | None = None
         self._next = 0.0
 
-    def after_look(self, states: list[State], changed: bool, now: float, cost: Cost) -> float:
+    def after_look(
+        self,
+        states: list[State],
+        changed: bool,
+        now: float,
+        cost: Cost,
+        *,
+        retried: bool = False,
+    ) -> float:
         """Return the pause in seconds after a look that went well.
 
         Args:
             states: The states of the peers, in a fixed order.
-            changed: Whether the look set an endpoint.
+            changed: Whether the look changed a peer that was not unreachable.
             now: The present time.
             cost: What the next look costs.
+            retried: Whether it changed one that was.
         """
-        self.shortest = len(states) / READ_LOAD
+        self.shortest, self.leisure = len(states) / READ_LOAD, len(states) / LEISURE_LOAD
         if changed or states != self._states:
             self._busy_until = now + BUSY_FOR
             self._pause = BUSY_INTERVAL
+        elif retried:
+            self._pause = min(self._pause, max(BUSY_INTERVAL, self.leisure))
         self._states = states
         pause = self._after_look(states, now, cost)
         self._next = now + pause

@@ -102,7 +102,7 @@ class _Entry:
         action: What was done about it last, and why.
         endpoint_set: The endpoint that this client has given it last.
         configured: The endpoint that it had before anybody had heard of it.
-        text: The entry in the file.
+        text: The entry in the file; empty until it is written.
     """
 
     decision: Decision | None = None
@@ -191,7 +191,7 @@ class Report:
             if memory is not None and memory.rest_until is not None:
                 entry.endpoint_set, entry.action_at = str(memory.target), now.wall
                 entry.action = f"set {memory.target}: the client ended"
-                entry.text = _text(entry, now)
+                entry.text = ""
         self._write(stopped=now.wall)
 
     def tell_manager(self, fault: str) -> None:
@@ -227,7 +227,8 @@ class Report:
         if state != entry.state:
             entry.state, entry.since = state, now.wall
         if change is not None and decision is not last:
-            is_news = True
+            # In a large mesh some peer that is off is tried all the time.
+            is_news |= decision.state is not State.UNREACHABLE
             entry.action_at = now.wall
             entry.action = decision.reason
             if change.endpoint is not None:
@@ -235,7 +236,7 @@ class Report:
             elif not change.fresh:
                 entry.action = f"keepalive {change.persistent_keepalive} s: {decision.reason}"
         entry.decision, entry.failure = decision, failure
-        entry.text = _text(entry, now)
+        entry.text = ""
         return is_news
 
     def _tell(self, status: str) -> None:
@@ -267,7 +268,11 @@ class Report:
             self._is_told = True
 
     def _text(self, stopped: float | None) -> str:
-        around, wall = self._around, self._now().wall
+        around, now = self._around, self._now()
+        wall = now.wall
+        for entry in self._entries.values():
+            # Most of a thousand are as they were.
+            entry.text = entry.text or _text(entry, now)
         version, notified = around.version, around.notified_at
         head = {
             "version": __version__,
@@ -295,7 +300,7 @@ class Report:
 
 
 def _text(entry: _Entry, now: Moment) -> str:
-    """Return the entry as JSON. It is made when it changes: most of a thousand do not."""
+    """Return the entry as JSON."""
     decision = entry.decision
     if decision is None:
         return "{}"
