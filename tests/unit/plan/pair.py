@@ -105,6 +105,12 @@ class Pair:
     def after(self, seconds: float, happen: t.Callable[[], None]) -> None:
         heapq.heappush(self._events, (self.now + seconds, next(self._number), happen))
 
+    def run(self, seconds: float) -> None:
+        """Let time pass."""
+        passed: list[bool] = []
+        self.after(seconds, lambda: passed.append(True))
+        self.run_until(lambda: bool(passed), seconds + 1)
+
     def run_until(self, condition: t.Callable[[], bool], at_most: float) -> float:
         """Let time pass until something holds; return the seconds that it took."""
         begun = self.now
@@ -139,18 +145,32 @@ class Host:
         self._records: dict[PublicKey, PeerRecord | None] = {}
         self._last: dict[PublicKey, Decision] = {}
         self._heard: dict[PublicKey, float] = {}
+        self._stirred = False
         self._changed_at = -math.inf
         self._look_at = math.inf
         self._forget()
+
+    @property
+    def asks(self) -> bool:
+        """Whether a sign of life is awaited."""
+        return any(decision.memory.asking is not None for decision in self._last.values())
 
     def learn(self) -> None:
         """Learn from the directory where the other is."""
         self._records = {self.other.key: PeerRecord(self.other.key, self.other.router.endpoint)}
         self.look()
 
+    def move(self, router: Router) -> None:
+        """Go behind another router, and have the other hear of it by the registry."""
+        self.router = router
+        self._stirred = True
+        self.look()
+        self._pair.after(4 * self._pair.latency, self.other.learn)
+
     def look(self) -> None:
         now = self._pair.now
         heard, self._heard = self._heard, {}
+        stirred, self._stirred = self._stirred, False
         (decision,) = decide(
             device_with(self.peer, public_key=self.key),
             self._records,
@@ -158,6 +178,7 @@ class Host:
             Moment(now + 1_800_000_000.0 + self._ahead, now),
             Policy(continuous=True),
             heard=heard,
+            stirred=stirred,
         )
         self._last, self.state = {self.other.key: decision}, decision.state
         if decision.state is State.UNREACHABLE:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.plan.pair import Pair
+from tests.unit.plan.pair import Pair, Router
 from wgsd.plan import State
 
 pytestmark = pytest.mark.unit
@@ -64,3 +64,43 @@ def test_who_cannot_meet_is_told_as_unreachable_within_30_seconds(latency, ahead
     begun = pair.now
     pair.run_until(lambda: all(h.state is State.UNREACHABLE for h in pair.hosts), 60)
     assert all(host.told_at - begun <= 30 for host in pair.hosts)
+
+
+def moved(drops, new_drops, latency, ahead) -> tuple[float, bool]:
+    """Have one of a pair go behind another router.
+
+    Returns:
+        How many seconds the other needed to hear it there, and whether the session is the same.
+    """
+    pair = met(drops, latency, 0.0, ahead)
+    pair.run_until(lambda: pair.is_direct, 30)
+    pair.run(20)
+    mover, other = pair.hosts
+    sessions = [*other.sessions]
+    mover.move(Router("203.0.113.9", drops=new_drops))
+    took = pair.run_until(
+        lambda: (
+            other.peer.endpoint == mover.router.endpoint
+            and other.state is State.DIRECT
+            and not other.asks
+        ),
+        240,
+    )
+    return took, other.sessions == sessions
+
+
+@given(st.booleans(), LATENCIES, AHEAD)
+def test_a_host_that_moves_is_followed_with_its_session(new_drops, latency, ahead):
+    took, kept = moved((True, True), new_drops, latency, ahead)
+    rtt = 2 * latency
+    # The registry tells the other end after two round trips, which then asks before it follows.
+    assert took <= 2 * rtt + max(0.15, 2.55 * rtt) + rtt + 0.05
+    assert kept
+
+
+@given(st.booleans(), LATENCIES, AHEAD)
+@settings(deadline=None)
+def test_a_host_that_moves_meets_one_whose_router_remembers_its_first_packet(
+    new_drops, latency, ahead
+):
+    moved((True, False), new_drops, latency, ahead)
