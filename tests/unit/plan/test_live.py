@@ -253,3 +253,12 @@ def test_a_peer_that_answers_no_probes_and_has_nothing_to_say_is_started_over_on
     world.says(CAFE)
     world.run(60)
     assert (world.decision.state, len(world.changes)) == (State.DIRECT, 3)
+
+
+def test_what_a_peer_sent_before_it_left_does_not_show_that_it_lives():
+    world = tunnel(rtt=0.3, answers=False)
+    world.roam(HOME)
+    world.move(CAFE)
+    world.says(CAFE)
+    world.look()
+    assert world.run_until(lambda: world.peer.endpoint == CAFE, 20) <= 12.5

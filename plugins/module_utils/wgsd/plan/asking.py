@@ -25,6 +25,8 @@ GAP_PER_RTT = 0.85
 UNSURE_GAP = 0.2
 #: Seconds within which such a peer sends something: WireGuard's Keepalive-Timeout, and some more.
 UNSURE_PATIENCE = 12.0
+#: Seconds for which what it sent before it left may be under way.
+UNDER_WAY = 1.0
 #: Seconds between probes, and for all of them, where only whether it answers is to be found out.
 LEARNING_GAP = 5.0
 LEARNING_PATIENCE = 15.0
@@ -156,7 +158,7 @@ def conclude(memory: Memory, peer: Peer, now: float, *, heard: float | None) -> 
         if came and asking.sent >= PROBES and now - asking.last >= asking.gap:
             return dataclasses.replace(memory, asking=None, answers=False), True
         return memory, came
-    early = asking.sent < PROBES if memory.answers else now - asking.last < GAP_MIN
+    early = asking.sent < PROBES if memory.answers else now < asking.since + UNDER_WAY
     if not came or (early and not asking.dead):
         return memory, False
     # The way may have been barred for our probes until now: does it still answer?
