@@ -10,8 +10,9 @@ import pytest
 
 from tests.unit.replica.primary import ZONE
 from wgsd.client.pace import Cost
-from wgsd.client.view import View
+from wgsd.client.view import FIRST_PAUSE, LONGEST_PAUSE, View
 from wgsd.directory import ZoneVersion
+from wgsd.errors import ServerError
 from wgsd.model import Endpoint, PeerRecord
 
 pytestmark = pytest.mark.unit
@@ -27,9 +28,12 @@ class AskedDirectory:
         self.failures = {}
         self.version = ZoneVersion(ELSEWHERE, 1)
         self.asked = []
+        self.down = False
 
     def serial(self, timeout=None):
         self.asked.append(timeout)
+        if self.down:
+            raise ServerError("no answer")
         return self.version
 
     def lookup(self, keys):
@@ -97,3 +101,32 @@ def test_a_peer_whose_records_are_of_no_use_fails_alone(world, primary, bob, car
     assert view.lookup([bob])[bob].endpoint.port == 8
     assert view.failures == {}
     assert ZONE in str(replica.contents.zone.origin)
+
+
+def test_servers_without_an_answer_are_not_waited_for_again_and_again(world):
+    directory, now = AskedDirectory(), [0.0]
+    view = View(directory, world.replica(Endpoint("127.0.0.1", 1)), clock=lambda: now[0])
+    directory.down = True
+    for _number in range(int(60 / 0.1)):
+        with pytest.raises(ServerError):
+            view.serial()
+        now[0] += 0.1
+    waited = len(directory.asked)
+    assert waited <= 60 / LONGEST_PAUSE + 5
+    directory.down = False
+    now[0] += LONGEST_PAUSE
+    assert view.serial() == directory.version
+
+
+def test_a_way_that_has_just_opened_is_tried_at_once(world):
+    directory = AskedDirectory()
+    view = View(directory, world.replica(Endpoint("127.0.0.1", 1)), clock=lambda: 0.0)
+    directory.down = True
+    with pytest.raises(ServerError):
+        view.serial()
+    directory.down = False
+    with pytest.raises(ServerError):
+        view.serial()
+    assert len(directory.asked) == 1, f"nobody asks again within {FIRST_PAUSE} s"
+    view.hurry()
+    assert view.serial() == directory.version

@@ -135,7 +135,7 @@ class Loop:
             if self._rights.may_lack(exc):
                 # A userspace device may have come in its place. The service manager starts us anew.
                 raise
-            self._look = None
+            self._look, self._moved = None, moved
             self._tell(exc)
             return self._pace.after_fault(time.monotonic())
         self._tell(look.trouble)
@@ -162,7 +162,8 @@ class Loop:
 
     def _wait(self, seconds: float) -> None:
         """Wait for *seconds*, for a decision to be due, or for news."""
-        shortest = self._pace.shortest
+        # Without a device news are of no use.
+        shortest = self._pace.shortest if self._look is not None else seconds
         if self._look is not None:
             # One read of the device for all that is due soon after one another.
             seconds = min(seconds, max(shortest, self._due(self._look) - clock.steady()))
