@@ -69,6 +69,16 @@ def test_looks_come_as_often_as_the_device_is_cheap_to_read(clock, peers):
     assert clock.shortest == peers / pace.READ_LOAD
 
 
+@pytest.mark.parametrize(("peers", "pause"), [(2, pace.BUSY_INTERVAL), (1_000, 0.25)])
+def test_tries_of_unreachable_peers_hurry_it_the_less_the_more_peers_there_are(clock, peers, pause):
+    states = [State.UNREACHABLE] * peers
+    for number in range(40):
+        clock.after_look(states, False, float(number), NOTHING)
+    assert clock.leisure == peers / pace.LEISURE_LOAD
+    retried = clock.after_look(states, False, 100.0, NOTHING, retried=True)
+    assert retried == pytest.approx(pause * pace.GROWTH)
+
+
 def test_a_server_that_a_look_costs_much_is_not_asked_in_a_hurry(clock):
     cost = pace.Cost.QUERY_PER_PEER
     pauses = [clock.after_look([State.UNKNOWN], False, n / 10, cost) for n in range(40)]

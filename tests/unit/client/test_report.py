@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -282,6 +283,21 @@ def test_a_file_that_is_no_report_is_no_reason_to_fail(world, text):
     assert str(path) in found.problem
     again = world.start()
     again.publish(look(DIRECT), Surroundings())
+
+
+def test_tries_of_peers_that_are_off_are_not_written_one_by_one(world):
+    off = decision(State.UNREACHABLE)
+    world.publish(off)
+    world.pass_time(2 * PATIENCE)
+    written = world.writes
+    for number in range(5):
+        tried = a_try(due=float(number))
+        world.publish(dataclasses.replace(tried, state=State.UNREACHABLE, reason=f"{number}"))
+        world.pass_time(PAUSE)
+    assert world.writes == written
+    world.pass_time(PATIENCE)
+    assert world.writes == written + 1
+    assert world.peer()["action"] == "4"
 
 
 def ended_process() -> int:
