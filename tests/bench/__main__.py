@@ -16,7 +16,7 @@ import typing as t
 
 from tests.lab import wireguard
 
-from . import handshake, page, responder, roaming, soak, zone
+from . import fleet, handshake, page, responder, roaming, soak, zone
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 OUTPUT = ROOT / "tests" / "output" / "bench.json"
@@ -24,6 +24,7 @@ OUTPUT = ROOT / "tests" / "output" / "bench.json"
 SPEED = {
     "handshake": handshake.measure,
     "roaming": roaming.measure,
+    "fleet": fleet.measure,
     "responder": responder.measure,
     "zone": zone.measure,
 }

@@ -15,7 +15,7 @@ from .stats import markdown
 
 PAGE = pathlib.Path(__file__).resolve().parents[2] / "docs" / "performance.md"
 #: What runs on either kind of device, and may be of interest on both.
-CLIENT = ("handshake", "roaming")
+CLIENT = ("handshake", "roaming", "fleet")
 _BEGIN = "<!-- figures of {}: begin -->"
 _END = "<!-- figures of {}: end -->"
 
