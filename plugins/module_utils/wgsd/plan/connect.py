@@ -22,9 +22,13 @@ from .states import Decision, Memory, State
 
 #: Seconds between two tries, after the first and so on. In between WireGuard tries every 5 s.
 #: Initiations that cross each other on their way undo one another, so the ends must not go on at
-#: the same times: the end that leads has a second try before long.
-LEADING_PAUSES = (0.15, 0.85, 2.0, 4.0)
+#: the same times.
+LEADING_PAUSES = (1.0, 2.0, 4.0)
 FOLLOWING_PAUSES = (2.0, 3.0)
+#: Seconds after which the end that leads tries again if something came from the peer, yet no
+#: handshake: initiations have crossed. The peer's has arrived, so that the next one crosses none. A
+#: handshake that is under way would have come to its end within a round trip.
+CROSSED = 0.35
 #: Seconds between two endpoints of the directory that are tried, and until an endpoint is tried
 #: anew that was set when we came.
 FIRST_PAUSE = 1.0
@@ -129,6 +133,8 @@ def _next_try(memory: Memory, situation: Situation) -> float:
     if memory.tries > len(pauses):
         return math.inf
     again = memory.last_try + pauses[memory.tries - 1]
+    if situation.leads and memory.alive_at > memory.last_try:
+        return memory.alive_at + CROSSED
     if memory.tries > 1 and memory.alive_at > memory.last_try:
         again = max(again, memory.alive_at + UNDER_WAY)
     return again
