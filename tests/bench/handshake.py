@@ -17,10 +17,10 @@ import typing as t
 from tests.lab.bare import BareLab
 from tests.lab.mesh import Mesh
 from tests.lab.topology import REGISTRY, Site
-from tests.lab.wireguard import kind
 
 from .responder import machine
 from .stats import Goal, render, row, summary
+from .surroundings import notes
 
 RUNS = 20
 RUNS_IF_QUICK = 2
@@ -41,11 +41,7 @@ def measure(quick: bool = False) -> dict[str, t.Any]:
     begun = os.getloadavg()[0]
     rows = [*_near(runs), *_far(runs)]
     print(render(rows))
-    notes = [
-        f"{kind()} WireGuard; the machine's load was {begun:.1f} at first, "
-        f"{os.getloadavg()[0]:.1f} at last"
-    ]
-    return {"quick": quick, "machine": machine(), "notes": notes, "rows": rows}
+    return {"quick": quick, "machine": machine(), "notes": notes(begun), "rows": rows}
 
 
 def _near(runs: int) -> t.Iterator[dict[str, t.Any]]:
@@ -127,26 +123,27 @@ def _close_holes(mesh: Mesh) -> None:
 
 
 def _appear(mesh: Mesh, pause: float) -> float:
-    """Make Alice and Bob strangers, wait, and let Bob appear; return milliseconds.
+    """Make Alice and Bob strangers, wait, and let Bob come online; return milliseconds.
 
     Each must have heard that the other is gone: a client that is cut off keeps what it knows.
     """
     _disconnect(mesh)
-    _cut_off(mesh, "alice")
+    _forget(mesh, "alice")
     time.sleep(SPREADING)
-    _cut_off(mesh, "bob")
-    _close_holes(mesh)
-    mesh.connect("alice")
-    time.sleep(SPREADING)
-    mesh.add_peer("alice", "bob")
-    mesh.add_peer("bob", "alice")
-    time.sleep(pause)
-    mesh.connect("bob")
+    with mesh.lab.unplugged("bob"):
+        _forget(mesh, "bob")
+        _close_holes(mesh)
+        mesh.connect("alice")
+        mesh.connect("bob")
+        time.sleep(SPREADING)
+        mesh.add_peer("alice", "bob")
+        mesh.add_peer("bob", "alice")
+        time.sleep(pause)
     direct = mesh.wait_direct(*ENDS, patience=30.0)
     return (direct - mesh.peer(REGISTRY, "bob").last_handshake) * 1000
 
 
-def _cut_off(mesh: Mesh, name: str) -> None:
+def _forget(mesh: Mesh, name: str) -> None:
     """Make the registry and a host forget each other."""
     mesh.remove_peer(name, REGISTRY)
     mesh.remove_peer(REGISTRY, name)

@@ -20,11 +20,11 @@ from tests.lab.bare import BareLab
 from tests.lab.mesh import INTERFACE, PORT, SERVER, Mesh
 from tests.lab.nat import Nat
 from tests.lab.topology import REGISTRY, Site
-from tests.lab.wireguard import kind
 
 from .duplex import Duplex
 from .responder import machine
 from .stats import Goal, render, row
+from .surroundings import notes
 
 PREFIX = "wgbm"
 RUNS = 20
@@ -148,11 +148,7 @@ def measure(quick: bool = False) -> dict[str, t.Any]:
     begun = os.getloadavg()[0]
     rows = [*_moves(runs), *_reboots(runs, min(runs, DEFAULT_KEEPALIVE_RUNS)), *_restarts(runs)]
     print(render(rows))
-    notes = [
-        f"{kind()} WireGuard; the machine's load was {begun:.1f} at first, "
-        f"{os.getloadavg()[0]:.1f} at last"
-    ]
-    return {"quick": quick, "machine": machine(), "notes": notes, "rows": rows}
+    return {"quick": quick, "machine": machine(), "notes": notes(begun), "rows": rows}
 
 
 def _moves(runs: int) -> t.Iterator[dict[str, t.Any]]:
