@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the figures of clients depend on besides the code: whose WireGuard it is, how busy all is."""
+"""What figures of clients depend on besides the code: whose WireGuard it is, how busy all is."""
 
 from __future__ import annotations
 
