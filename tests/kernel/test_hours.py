@@ -67,7 +67,10 @@ class Ping:
         return sent, max(0, sent - received - 1)
 
 
-def test_an_hour_of_sessions_passes_without_a_lost_packet(direct: Mesh) -> None:
+def test_an_hour_without_a_responder_harms_no_tunnel_and_then_it_is_followed_again(
+    direct: Mesh,
+) -> None:
+    direct.stop(REGISTRY, "responder")
     ping = Ping(direct)
     handshakes = set()
     for _minute in range(60):
@@ -79,14 +82,20 @@ def test_an_hour_of_sessions_passes_without_a_lost_packet(direct: Mesh) -> None:
     assert len(handshakes) >= HOUR / (REKEY_AFTER + 60)
     assert "direct ->" not in direct.log("alice", "client"), "it is nothing else since"
 
+    direct.start_responder()
+    time.sleep(60)
+    direct.lab.router("b").reboot()
+    time.sleep(KEEPALIVE + 1)
+    direct.lab.host("alice").run(["ping", "-c", "1", "-W", "1", direct.addresses["bob"]])
+
 
 def test_a_nat_that_reboots_costs_no_more_than_a_keepalive(direct: Mesh) -> None:
     ping = Ping(direct)
-    time.sleep(600)
-    direct.lab.router("a").reboot()
     time.sleep(300)
+    direct.lab.router("a").reboot()
+    time.sleep(120)
     sent, lost = ping.lost()
-    assert sent > 0.9 * 900
+    assert sent > 0.9 * 420
     assert lost <= KEEPALIVE + 1
 
 
@@ -95,21 +104,8 @@ def test_a_wall_clock_that_jumps_an_hour_ahead_harms_no_tunnel(direct: Mesh) -> 
     time.clock_settime(time.CLOCK_REALTIME, time.time() + HOUR)
     # ping goes by this clock, so one that had begun before would be out of step.
     ping = Ping(direct)
-    time.sleep(600)
+    time.sleep(300)
     sent, lost = ping.lost()
-    assert sent > 0.9 * 600
+    assert sent > 0.9 * 300
     assert lost == 0
     assert "direct ->" not in direct.log("alice", "client")
-
-
-def test_a_registry_that_is_back_after_twenty_minutes_is_followed_at_once(direct: Mesh) -> None:
-    direct.stop(REGISTRY, "responder")
-    ping = Ping(direct)
-    time.sleep(1200)
-    direct.start_responder()
-    time.sleep(60)
-    direct.lab.router("b").reboot()
-    time.sleep(120)
-    sent, lost = ping.lost()
-    assert sent > 0.9 * 1380
-    assert lost <= KEEPALIVE + 1
