@@ -134,6 +134,8 @@ def test_only_the_watcher_may_touch_the_device(bed: Bed) -> None:
     assert capabilities(watcher)["CapEff"] == NET_ADMIN | DAC_OVERRIDE
     assert not capabilities(responder.process.pid)["CapEff"] & (NET_ADMIN | DAC_OVERRIDE)
     assert len(responder.workers()) == 2
+    # It is not waited for when the responder starts.
+    bed.until(lambda: not capabilities(exporter)["CapPrm"])
     for pid in (exporter, *responder.workers()):
         assert not any(capabilities(pid)[kind] for kind in ("CapEff", "CapPrm", "CapInh"))
         assert os.getpriority(os.PRIO_PROCESS, pid) == 10
