@@ -78,15 +78,17 @@ class Pair:
 
     def forget_the_past(self) -> None:
         """Let all routers forget where hosts were, so that each move is the first one to there."""
-        present = {self.lab.host(name).outside for name in self._at}
+        hosts = [self.lab.host(name) for name in self._at]
+        present = {address for host in hosts for address in (host.address, host.outside)}
         self._seen_at |= present
         for site in (ALICE, BOB, CAFE, OFFICE):
             router = self.lab.router(site)
             if site not in self._at.values():
                 router.flush()
             for address in self._seen_at - present:
-                # Its status is 1 if there was nothing to forget.
-                router.node.run(["conntrack", "-D", "--orig-dst", address], check=False)
+                for end in ("--orig-src", "--orig-dst"):
+                    # Its status is 1 if there was nothing to forget.
+                    router.node.run(["conntrack", "-D", end, address], check=False)
 
     def restart_registry(self) -> None:
         """Take the registry's device away with its responder, and bring both back."""
