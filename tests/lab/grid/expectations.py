@@ -45,8 +45,8 @@ DIRECT_WITHIN: t.Final = {
     Event.LOSS_30: 150.0,
     Event.DELAY: 1.0,
 }
-#: Seconds until the second try, and some more. Where one end alone can get through, its first packet
-#: may come before the other's NAT has seen that end's address.
+#: Seconds until the second try, and some more. Where one end alone can get through, its first
+#: packet may come before the other's NAT has seen that end's address.
 SECOND_TRY = 1.5
 #: Seconds within which both ends of a pair have been the first to send once: 20 s of tries, a rest
 #: of up to 100 s, a slot of 60 s, a rest of 60 s, and some more.
