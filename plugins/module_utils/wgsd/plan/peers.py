@@ -41,9 +41,13 @@ def holders(device: Device, addresses: t.Iterable[str]) -> frozenset[PublicKey]:
     found: set[PublicKey] = set()
     for text in addresses:
         address = ipaddress.ip_address(text)
+        host = f"{address}/{address.max_prefixlen}"
         best: tuple[int, PublicKey] | None = None
         for peer in device.peers.values():
             for block in peer.allowed_ips:
+                # Most blocks are one host's: no need to keep what they mean.
+                if block.endswith("/128" if ":" in block else "/32") and block != host:
+                    continue
                 network = _network(block)
                 if (
                     network.version == address.version
