@@ -13,6 +13,7 @@ import contextlib
 import dataclasses
 import ipaddress
 import json
+import os
 import pathlib
 import random
 import re
@@ -51,6 +52,8 @@ _PORT = 51820
 _METRICS = "/run/client.prom"
 _READS = re.compile(r"^wgsd_client_device_reads_total\{.*\} (\d+)$", re.MULTILINE)
 _POLL = 0.02
+#: As the unit sets it.
+_ENVIRONMENT = {"PATH": os.environ["PATH"], "MALLOC_MMAP_THRESHOLD_": "65536"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -231,7 +234,9 @@ class Fleet:
         self._host.path("/run/client.yml").write_text(json.dumps(config), encoding="utf-8")
         command = [PYTHON, str(self._engine), "client", "--config", "/run/client.yml"]
         with self._host.path("/run/client.log").open("wb") as log:
-            process = self._host.popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            process = self._host.popen(
+                command, env=_ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
         try:
             yield process
             if process.poll() is not None:
