@@ -11,9 +11,6 @@ processor time takes no time there, so bounds are about waiting only.
 from __future__ import annotations
 
 import pathlib
-import re
-import signal
-import subprocess
 import time
 import typing as t
 
@@ -48,64 +45,45 @@ def direct() -> t.Iterator[Mesh]:
         yield mesh
 
 
-class Ping:
-    """About one packet a second from Alice to Bob."""
+def answers(mesh: Mesh) -> bool:
+    """Whether Bob answers Alice within a second.
 
-    def __init__(self, mesh: Mesh) -> None:
-        self._process = mesh.lab.host("alice").popen(
-            ["ping", "-q", "-i", "1", mesh.addresses["bob"]], stdout=subprocess.PIPE, text=True
-        )
-
-    def lost(self) -> tuple[int, int]:
-        """End it; how many packets were sent, and how many of them were lost."""
-        self._process.send_signal(signal.SIGINT)
-        output = self._process.communicate(timeout=60)[0]
-        counted = re.search(r"(\d+) packets transmitted, (\d+) received", output)
-        assert counted, output
-        sent, received = map(int, counted.groups())
-        # The last one may still be under way.
-        return sent, max(0, sent - received - 1)
+    Each packet has a ping of its own, since one that goes on waits in a busy loop now and then.
+    """
+    ping = ["ping", "-q", "-c", "1", "-W", "1", mesh.addresses["bob"]]
+    return mesh.lab.host("alice").run(ping, check=False).returncode == 0
 
 
 def test_an_hour_without_a_responder_harms_no_tunnel_and_then_it_is_followed_again(
     direct: Mesh,
 ) -> None:
     direct.stop(REGISTRY, "responder")
-    ping = Ping(direct)
     handshakes = set()
-    for _minute in range(60):
-        time.sleep(60)
+    for _time in range(int(HOUR / 10)):
+        time.sleep(10)
+        assert answers(direct)
         handshakes.add(direct.handshake("alice", "bob"))
-    sent, lost = ping.lost()
-    assert sent > 0.9 * HOUR
-    assert lost == 0
     assert len(handshakes) >= HOUR / (REKEY_AFTER + 60)
     assert "direct ->" not in direct.log("alice", "client"), "it is nothing else since"
 
     direct.start_responder()
     time.sleep(60)
     direct.lab.router("b").reboot()
-    time.sleep(KEEPALIVE + 1)
-    direct.lab.host("alice").run(["ping", "-c", "1", "-W", "1", direct.addresses["bob"]])
+    direct.wait(lambda: answers(direct), "tunnel", KEEPALIVE + 1)
 
 
 def test_a_nat_that_reboots_costs_no_more_than_a_keepalive(direct: Mesh) -> None:
-    ping = Ping(direct)
     time.sleep(300)
     direct.lab.router("a").reboot()
+    direct.wait(lambda: answers(direct), "tunnel", KEEPALIVE + 1)
     time.sleep(120)
-    sent, lost = ping.lost()
-    assert sent > 0.9 * 420
-    assert lost <= KEEPALIVE + 1
+    assert answers(direct)
 
 
 def test_a_wall_clock_that_jumps_an_hour_ahead_harms_no_tunnel(direct: Mesh) -> None:
     time.sleep(60)
     time.clock_settime(time.CLOCK_REALTIME, time.time() + HOUR)
-    # ping goes by this clock, so one that had begun before would be out of step.
-    ping = Ping(direct)
-    time.sleep(300)
-    sent, lost = ping.lost()
-    assert sent > 0.9 * 300
-    assert lost == 0
+    for _time in range(30):
+        time.sleep(10)
+        assert answers(direct)
     assert "direct ->" not in direct.log("alice", "client")
