@@ -35,7 +35,7 @@ from wgsd.keys import PublicKey
 from wgsd.model import Device, Endpoint, PeerChange
 
 from . import pretended
-from .process import PYTHON, run_ns_of
+from .process import PYTHON, cpu_of
 from .responder import machine
 from .stats import Goal, render, row
 
@@ -277,7 +277,7 @@ class Fleet:
                     if time.monotonic() > begun + 60:
                         raise LabError("the client does not set all endpoints")
                     time.sleep(_POLL)
-                return time.monotonic() - begun, run_ns_of(process.pid) / 1e9
+                return time.monotonic() - begun, cpu_of(process.pid)
 
     def transfers(self, changes: int) -> dict[str, t.Any]:
         """Count the questions for what is new while endpoints change, one after the other."""
@@ -319,12 +319,12 @@ class Fleet:
 
 def watch(process: subprocess.Popen[bytes], reads: t.Callable[[], int], seconds: float) -> Cost:
     """Watch a client for so many seconds, or a little longer."""
-    before = (reads(), run_ns_of(process.pid), _woken(process.pid), time.monotonic())
+    before = (reads(), cpu_of(process.pid), _woken(process.pid), time.monotonic())
     time.sleep(seconds)
-    after = (reads(), run_ns_of(process.pid), _woken(process.pid), time.monotonic())
+    after = (reads(), cpu_of(process.pid), _woken(process.pid), time.monotonic())
     read, ran, woken, took = (b - a for a, b in zip(before, after, strict=True))
     return Cost(
-        cpu=ran / 1e9 / took * 100,
+        cpu=ran / took * 100,
         rss=_number(process.pid, "status", "VmRSS") * 1024,
         pss=_number(process.pid, "smaps_rollup", "Pss") * 1024,
         reads=read / took,
