@@ -154,19 +154,20 @@ def measure(quick: bool = False) -> dict[str, t.Any]:
 
 
 def _moves(runs: int) -> t.Iterator[dict[str, t.Any]]:
-    """Yield the rows about hosts that get other addresses."""
-    with _pair() as pair:
-        for what, names, seconds in (
-            ("one side goes to another network", (ALICE,), 1),
-            ("both do at once", (ALICE, BOB), 2),
-        ):
-            yield _moving(what, pair, runs, lambda who=names: pair.change_places(*who), seconds)
-    with _pair(nat=Nat("none")) as pair:
-        what = "one side gets another address, without NAT"
-        yield _moving(what, pair, runs, lambda: pair.lab.renumber(ALICE), 1)
-    with _pair() as pair:
-        what = "one side gets another address, behind its NAT"
-        yield _moving(what, pair, runs, lambda: pair.lab.renumber(ALICE), 1)
+    """Yield the rows about hosts that get other addresses.
+
+    Each has a mesh of its own: a client bounds how often it changes a peer.
+    """
+    for what, names, seconds in (
+        ("one side goes to another network", (ALICE,), 1),
+        ("both do at once", (ALICE, BOB), 2),
+    ):
+        with _pair() as pair:
+            yield _moving(what, pair, runs, lambda p=pair, n=names: p.change_places(*n), seconds)
+    for where, nat in (("without NAT", Nat("none")), ("behind its NAT", Nat())):
+        with _pair(nat=nat) as pair:
+            what = f"one side gets another address, {where}"
+            yield _moving(what, pair, runs, lambda p=pair: p.lab.renumber(ALICE), 1)
 
 
 def _moving(
