@@ -18,7 +18,6 @@ import pathlib
 import random
 import re
 import subprocess
-import tempfile
 import time
 import typing as t
 
@@ -50,6 +49,7 @@ _FIRST_ADDRESS = ipaddress.IPv4Address("10.1.0.1")
 _FIRST_ENDPOINT = ipaddress.IPv4Address("198.18.0.1")
 _PORT = 51820
 _METRICS = "/run/client.prom"
+_ENGINE = "/run/engine"
 _READS = re.compile(r"^wgsd_client_device_reads_total\{.*\} (\d+)$", re.MULTILINE)
 _POLL = 0.02
 #: As the unit sets it.
@@ -149,9 +149,7 @@ class Fleet:
             lab = stack.enter_context(BareLab(PREFIX, (Site(HOST),)))
             self._mesh = stack.enter_context(Mesh(lab, PYTHON))
             self._host = lab.host(HOST)
-            folder = stack.enter_context(tempfile.TemporaryDirectory())
-            self._engine = pathlib.Path(folder, "wgsd")
-            self._engine.write_bytes(build())
+            self._host.path(_ENGINE).write_bytes(build())
             lab.registry.path("/run/wgsd-responder").mkdir()
             self._mesh.start_responder()
             self.forget_endpoints()
@@ -232,7 +230,7 @@ class Fleet:
             "metrics_file": _METRICS,
         }
         self._host.path("/run/client.yml").write_text(json.dumps(config), encoding="utf-8")
-        command = [PYTHON, str(self._engine), "client", "--config", "/run/client.yml"]
+        command = [PYTHON, _ENGINE, "client", "--config", "/run/client.yml"]
         with self._host.path("/run/client.log").open("wb") as log:
             process = self._host.popen(
                 command, env=_ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=log, stderr=log
