@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # Copyright: (c) 2026, wgsd.mesh contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -77,7 +76,7 @@ def carry(one: int, other: int, line: DelayLine) -> None:
         for to, frame in line.arrived(time.monotonic()):
             with suppress(OSError):  # its device is down: the frame is lost, as on any such link
                 os.write(to, frame)
-        readable, _, _ = select.select([one, other], [], [], line.wait(time.monotonic()))
+        readable, _writable, _failed = select.select([one, other], [], [], line.wait(time.monotonic()))
         for device in readable:
             with suppress(BlockingIOError):
                 line.put(time.monotonic(), opposite[device], os.read(device, _FRAME))

@@ -106,7 +106,8 @@ class Flow:
                 self.late = max(self.late, now - due)
                 self._send(now)
                 due = max(due + INTERVAL, now)
-            ready, _, _ = select.select([self._near, self._far], [], [], max(0.0, due - now))
+            left = max(0.0, due - now)
+            ready, _writable, _failed = select.select([self._near, self._far], [], [], left)
             if self._far in ready:
                 packet, source = self._far.recvfrom(_PACKET.size)
                 _send(self._far, packet, source)

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import math
+import types
 import typing as t
 
 from wgsd.client.agent import Look
@@ -18,7 +19,7 @@ BOB = PublicKey(b"b" * 32)
 CAROL = PublicKey(b"c" * 32)
 HOME = Endpoint("192.0.2.20", 51820)
 AWAY = Endpoint("192.0.2.21", 40000)
-NONE: t.Mapping[PublicKey, str] = {}
+NONE: t.Mapping[PublicKey, str] = types.MappingProxyType({})
 
 
 def decision(

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import dataclasses
+import types
 import typing as t
 
 from ..clock import Moment
@@ -20,8 +21,8 @@ from .peers import managed
 from .states import Decision, Memory, Policy, State
 
 Decisions = t.Mapping[PublicKey, Decision]
-NONE_YET: Decisions = {}
-NOTHING_HEARD: t.Mapping[PublicKey, float] = {}
+NONE_YET: Decisions = types.MappingProxyType({})
+NOTHING_HEARD: t.Mapping[PublicKey, float] = types.MappingProxyType({})
 #: Seconds for which a peer is asked whose handshake is old by the wall clock alone.
 DOUBT = 1.0
 #: Bytes of a handshake initiation (protocol section 5.4): who sends one has no session either.
