@@ -76,7 +76,9 @@ def carry(one: int, other: int, line: DelayLine) -> None:
         for to, frame in line.arrived(time.monotonic()):
             with suppress(OSError):  # its device is down: the frame is lost, as on any such link
                 os.write(to, frame)
-        readable, _writable, _failed = select.select([one, other], [], [], line.wait(time.monotonic()))
+        readable, _writable, _failed = select.select(
+            [one, other], [], [], line.wait(time.monotonic())
+        )
         for device in readable:
             with suppress(BlockingIOError):
                 line.put(time.monotonic(), opposite[device], os.read(device, _FRAME))
