@@ -28,7 +28,7 @@ FOLLOWING_PAUSES = (2.0, 3.0)
 #: Seconds after which the end that leads tries again if something came from the peer, yet no
 #: handshake: initiations have crossed. The peer's has arrived, so that the next one crosses none. A
 #: handshake that is under way would have come to its end within a round trip.
-CROSSED = 0.35
+CROSSED = 0.25
 #: Seconds between two endpoints of the directory that are tried, and until an endpoint is tried
 #: anew that was set when we came.
 FIRST_PAUSE = 1.0
