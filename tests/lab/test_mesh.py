@@ -96,7 +96,8 @@ def test_status_tells_who_is_reached_directly_and_how(direct):
     bob = peers[str(direct.key("bob"))]
     assert bob["state"] == "direct"
     assert bob["endpoint"] == str(direct.peer("alice", "bob").endpoint)
-    assert bob["endpoint_source"] == "directory"
+    # Bob may have been the first to send.
+    assert bob["endpoint_source"] in ("directory", "its own packets")
     assert bob["handshake_age"] < 60
     assert peers[str(direct.key(REGISTRY))]["endpoint_source"] == "configuration"
 

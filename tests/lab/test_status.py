@@ -79,6 +79,7 @@ def test_a_client_that_starts_again_knows_what_the_one_before_has_set(direct: Me
 
 
 def test_a_client_that_was_killed_is_not_taken_for_one_that_runs(direct: Mesh) -> None:
+    direct.wait(lambda: bob_of(direct)["name"], "name of Bob in the report")
     direct.kill("alice", "client")
     done = direct.wgsd("alice", "status", "--interface", INTERFACE)
     assert re.search(r"the client \(process \d+\) was killed or has crashed", done.stdout)

@@ -49,6 +49,15 @@ class AddressChange(t.NamedTuple):
         return bool(self.added or self.removed)
 
 
+def prepare() -> None:
+    """Load what all this needs: a process that others are forked from spares them the time.
+
+    Raises:
+        DependencyError: a library is missing.
+    """
+    callable(pyroute2.IPRoute)
+
+
 def addresses(name: str) -> tuple[Interface, ...]:
     """Return the addresses of an interface with their prefix lengths, in the kernel's order."""
     return _ask(name, _addresses)

@@ -12,7 +12,7 @@ import typing as t
 from .. import privileges
 from ..config import Access, Remote, ResponderSettings, ZoneSettings
 from ..device import open_device
-from ..device.link import addresses
+from ..device.link import addresses, prepare
 from ..errors import DeviceError
 from ..model import Endpoint
 from ..thirdparty import dns
@@ -32,6 +32,7 @@ def run(settings: ResponderSettings) -> int:
     Raises:
         UsageError: an address cannot be listened on, or a library is missing.
     """
+    prepare()
     # The watcher takes them up again; whoever faces the network never has them.
     privileges.set_aside(privileges.READ_DEVICE)
     Supervisor(settings, open_device=open_device, read_addresses=addresses).run()

@@ -14,7 +14,7 @@ import typing as t
 
 from .. import privileges
 from ..config import PublishTarget, ResponderSettings
-from ..thirdparty import dns
+from ..thirdparty import dns, dns_query
 from ..zone.version import Chain, Delta
 from . import children
 from .publisher import Publisher, publish
@@ -102,9 +102,10 @@ class Publishing:
 
 
 def _load_everything() -> None:
-    """Load what dnspython loads at a type's first use: later its files may be out of reach.
+    """Load what is loaded at its first use: later its files may be out of reach.
 
     The zone of another server may have records of any type.
     """
+    callable(dns_query.xfr)
     for rdtype in dns.rdatatype.RdataType:
         dns.rdata.get_rdata_class(dns.rdataclass.IN, rdtype)  # type: ignore[no-untyped-call]
