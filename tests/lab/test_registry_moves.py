@@ -171,7 +171,8 @@ def test_a_registry_that_restarts_has_its_clients_before_wireguard_would_miss_it
         begun = time.monotonic()
         wait_for_bytes(direct)
         # A query comes after 6 s at the latest, and has no answer for a second.
-        assert time.monotonic() - begun < 12
+        # An answer that was under way when the name changed costs another 10 s.
+        assert time.monotonic() - begun < 22
 
 
 def test_a_registry_that_moves_is_found_by_its_name_and_keeps_its_sessions(direct, names):
@@ -181,7 +182,8 @@ def test_a_registry_that_moves_is_found_by_its_name_and_keeps_its_sessions(direc
         names.set(NEW_ADDRESS)
         begun = time.monotonic()
         wait_for_bytes(direct)
-        assert time.monotonic() - begun < 12
+        # An answer that was under way when the name changed costs another 10 s.
+        assert time.monotonic() - begun < 22
     wait_for_log(direct, "the registry is there again")
     for name in CLIENTS:
         assert direct.peer(name, REGISTRY).endpoint.address == NEW_ADDRESS
