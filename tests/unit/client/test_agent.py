@@ -403,3 +403,15 @@ def test_a_server_whose_copy_says_all_that_is_needed_is_not_asked(world):
     world.directory.publish(records={BOB: PeerRecord(BOB, CAFE)})
     world.look(5)
     assert world.running.version == world.directory.version, "what comes by itself is taken"
+
+
+def test_a_host_that_has_just_started_asks_at_once(world):
+    agent = Agent(
+        SETTINGS,
+        world.directory,
+        prober=world.prober,
+        opener=world.device.open,
+        now=lambda: Moment(NOW, 5.0),
+    )
+    agent.look()
+    assert world.directory.looked_up == [[BOB]]

@@ -154,7 +154,7 @@ class Agent:
         #: Answers to probes that no decision has taken into account.
         self._heard: dict[PublicKey, float] = {}
         self._seen_at: Endpoint | None = None
-        self._moved_at = float("-inf")
+        self._moved_at = -math.inf
         self._poke = Poke()
 
     @property
@@ -393,7 +393,7 @@ class Agent:
             self._asked.clear()
         self._version = version
         now = moment.steady
-        keys = [key for key in wanted if now - self._asked.get(key, -now) >= RECORD_MAX_AGE]
+        keys = [key for key in wanted if now - self._asked.get(key, -math.inf) >= RECORD_MAX_AGE]
         if keys:
             self._take(keys, self._directory.lookup(keys), now)
         return True
