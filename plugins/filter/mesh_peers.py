@@ -15,8 +15,9 @@ author:
 description:
   - Turns hosts of the inventory into the list that the O(wgsd.mesh.wg_interface#module:peers)
     option of M(wgsd.mesh.wg_interface) takes.
-  - A host whose public key is not known (yet) is left out. The module removes no peers unless
-    O(wgsd.mesh.wg_interface#module:purge=true), so it stays configured where it already was.
+  - A host whose public key is not known (yet) is left out. The module removes no peers unless it is
+    told to, so it stays configured where it already was.
+  - A host that is to leave the mesh is in the list as a peer with C(state=absent).
   - All hosts are checked against each other, also the excluded one and those without a key. Two
     hosts with the same public key, name or tunnel address, or with overlapping networks, are an
     error that names both.
@@ -36,6 +37,8 @@ options:
         name is used, in lower case and with hyphens in place of characters that a name cannot have.
       - C(wgsd_endpoint), the public C(ADDRESS:PORT) or C(HOST:PORT) of a host that has one, becomes
         the peer's endpoint.
+      - C(wgsd_state=absent) says that the host is to leave the mesh. Its other variables are not
+        looked at, so that its address can be given to another host.
     type: dict
     required: true
   hosts:
@@ -50,6 +53,21 @@ options:
     description:
       - The inventory name of a host to check but not to return, usually C(inventory_hostname).
     type: string
+  known:
+    description:
+      - Peers that are known from elsewhere, as M(wgsd.mesh.wg_interface) returns them
+        (RV(wgsd.mesh.wg_interface#module:peers)). A host without C(wgsd_public_key) has the key of
+        the one with its name. Usually what the registry's file has, which knows every host.
+    type: list
+    elements: dictionary
+    default: []
+  removed:
+    description:
+      - Names of hosts that are to leave the mesh whatever their variables say. A name that is none
+        of O(hosts) is that of a peer whose host is no longer in the inventory.
+    type: list
+    elements: string
+    default: []
   keepalive:
     description:
       - The C(persistent_keepalive) in seconds of the peers that have an endpoint. Without it,
@@ -98,18 +116,11 @@ _value:
       allowed_ips: [10.0.0.2/32, 192.0.2.0/24]
 """
 
-import ipaddress
-import re
 import typing as t
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.errors import UsageError, WgsdError
-from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.keys import PublicKey
-from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.model import HostPort, parse_network
-from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.names import check_label
-
-T = t.TypeVar("T")
-Network = t.Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
+from ansible_collections.wgsd.mesh.plugins.plugin_utils import _mesh
+from ansible_collections.wgsd.mesh.plugins.plugin_utils._mesh import Host, MeshError
 
 
 def mesh_peers(
@@ -117,6 +128,8 @@ def mesh_peers(
     hosts: t.Any,
     exclude: str | None = None,
     keepalive: int | None = None,
+    known: t.Any = (),
+    removed: t.Any = (),
 ) -> list[dict[str, t.Any]]:
     """Return the peers of the host *exclude* among *hosts*.
 
@@ -125,131 +138,64 @@ def mesh_peers(
     """
     if isinstance(hosts, str) or not isinstance(hosts, (list, tuple)):
         raise AnsibleFilterError(f"mesh_peers: hosts must be a list of names, not {hosts!r}")
-    for host in hosts:
-        if host not in hostvars:
-            raise AnsibleFilterError(f"mesh_peers: there is no host {host} in the inventory")
-    known = {host: _Host(host, hostvars[host]) for host in dict.fromkeys(map(str, hosts))}
-    _check_unique(known.values(), "public key", lambda host: host.public_key, "wgsd_public_key")
-    _check_unique(known.values(), "name", lambda host: host.name, "wgsd_name")
-    _check_networks(known.values())
-    return [
-        host.peer(keepalive) for host in known.values() if host.public_key and host.host != exclude
-    ]
-
-
-class _Host:
-    """What the inventory says of one host of the mesh."""
-
-    def __init__(self, host: str, variables: t.Mapping[str, t.Any]) -> None:
-        self.host = host
-        key = variables.get("wgsd_public_key") or None
-        self.public_key = key and self._parsed("wgsd_public_key", PublicKey.from_base64, key)
-        self.name = self._parsed(
-            "wgsd_name", check_label, variables.get("wgsd_name") or default_name(host)
-        )
-        endpoint = variables.get("wgsd_endpoint") or None
-        self.endpoint = endpoint and self._parsed("wgsd_endpoint", HostPort.parse, endpoint)
-        addresses = _as_list(variables.get("wgsd_address"))
-        if self.public_key and not addresses:
-            raise AnsibleFilterError(
-                f"mesh_peers: host {host} has no wgsd_address; set it in the inventory, in CIDR "
-                "notation"
-            )
-        self.networks: list[Network] = [
-            self._parsed("wgsd_address", _tunnel_network, address) for address in addresses
-        ]
-        self.networks += [
-            self._parsed("wgsd_allowed_ips", _behind, block)
-            for block in _as_list(variables.get("wgsd_allowed_ips"))
-        ]
-
-    def _parsed(self, variable: str, parse: t.Callable[[str], T], value: t.Any) -> T:
-        try:
-            return parse(str(value))
-        except WgsdError as exc:
-            raise AnsibleFilterError(f"mesh_peers: {variable} of host {self.host}: {exc}") from exc
-
-    def peer(self, keepalive: int | None) -> dict[str, t.Any]:
-        """Return the peer as wg_interface takes it."""
-        peer: dict[str, t.Any] = {
-            "public_key": str(self.public_key),
-            "name": self.name,
-            "allowed_ips": list(dict.fromkeys(map(str, self.networks))),
-        }
-        if self.endpoint:
-            peer["endpoint"] = str(self.endpoint)
-            if keepalive is not None:
-                peer["persistent_keepalive"] = int(keepalive)
-        return peer
-
-
-def default_name(host: str) -> str:
-    """Return the name of a host that has no ``wgsd_name``: a label made of its inventory name."""
+    leaving = list(map(str, _mesh.as_list(removed)))
     try:
-        text = str(ipaddress.ip_address(host))
-    except ValueError:
-        text = host.partition(".")[0]
-    return re.sub(r"[^a-z0-9-]", "-", text.lower())[:63].strip("-") or "peer"
-
-
-def _as_list(value: t.Any) -> list[t.Any]:
-    if not value:
-        return []
-    return list(value) if isinstance(value, (list, tuple)) else [value]
-
-
-def _tunnel_network(text: str) -> Network:
-    """Return the one-address block of a tunnel address, whatever the tunnel's prefix length."""
-    try:
-        address = ipaddress.ip_interface(text).ip
-    except ValueError:
-        raise UsageError(
-            f"{text!r} is not an address in CIDR notation", "write it as 10.0.0.1/24"
-        ) from None
-    return ipaddress.ip_network(address)
-
-
-def _behind(text: str) -> Network:
-    return ipaddress.ip_network(parse_network(text))
-
-
-def _check_unique(
-    hosts: t.Iterable[_Host], what: str, value_of: t.Callable[[_Host], t.Any], variable: str
-) -> None:
-    owners: dict[t.Any, _Host] = {}
-    for host in hosts:
-        value = value_of(host)
-        other = owners.setdefault(value, host) if value else host
-        if other is not host:
-            raise AnsibleFilterError(
-                f"mesh_peers: hosts {other.host} and {host.host} have the same {what} {value}; "
-                f"give each its own {variable}"
-            )
-
-
-def _check_networks(hosts: t.Iterable[_Host]) -> None:
-    """Refuse networks of two hosts that overlap; a default route overlaps only its like."""
-    owned = sorted(
-        ((network, host) for host in hosts for network in host.networks),
-        key=lambda pair: (pair[0].version, int(pair[0].network_address), pair[0].prefixlen),
-    )
-    # Blocks nest or are apart: sorted this way, one that holds others stands before them.
-    around: list[tuple[Network, _Host]] = []
-    for network, host in owned:
-        while around and not _contains(around[-1][0], network):
-            around.pop()
-        for outer, owner in around:
-            if owner is not host and (outer.prefixlen > 0 or network.prefixlen == 0):
-                raise AnsibleFilterError(
-                    f"mesh_peers: hosts {owner.host} and {host.host} both claim {network} "
-                    f"({owner.host} by {outer}); WireGuard sends an address to one peer only: "
-                    "change wgsd_address or wgsd_allowed_ips of one of them"
+        mesh = _mesh.read_hosts(hostvars, hosts, leaving)
+        for host in mesh:
+            if host.public_key and not host.is_absent and not host.addresses:
+                raise MeshError(
+                    f"host {host.host} has no wgsd_address; set it in the inventory, in CIDR "
+                    "notation"
                 )
-        around.append((network, host))
+        _mesh.check_against_each_other(mesh)
+    except MeshError as exc:
+        raise AnsibleFilterError(f"mesh_peers: {exc}") from exc
+    keys = _keys(mesh, known)
+    peers = [
+        _peer(host, keys[host.host], keepalive)
+        for host in mesh
+        if host.host != exclude and not host.is_absent and keys[host.host]
+    ]
+    hosts_named = {host.host for host in mesh}
+    gone = [(host.name, keys[host.host]) for host in mesh if host.is_absent]
+    gone += [(_mesh.default_name(name), None) for name in leaving if name not in hosts_named]
+    staying = {host.name for host in mesh if not host.is_absent}
+    return peers + [_absent(name, key) for name, key in gone if name not in staying]
 
 
-def _contains(outer: Network, inner: Network) -> bool:
-    return outer.version == inner.version and inner.subnet_of(outer)
+def _keys(hosts: t.Iterable[Host], known: t.Any) -> dict[str, str | None]:
+    """Return the key of each host: its own in this run, else the one that is known of its name."""
+    keys = {host.host: str(host.public_key) if host.public_key else None for host in hosts}
+    taken = set(keys.values())
+    remembered = {
+        peer["name"]: str(peer["public_key"])
+        for peer in known or ()
+        if peer.get("name") and peer["public_key"] not in taken
+    }
+    return {host.host: keys[host.host] or remembered.get(host.name) for host in hosts}
+
+
+def _peer(host: Host, key: str | None, keepalive: int | None) -> dict[str, t.Any]:
+    """Return the peer as wg_interface takes it."""
+    peer: dict[str, t.Any] = {
+        "public_key": key,
+        "name": host.name,
+        "allowed_ips": list(dict.fromkeys(map(str, host.networks))),
+    }
+    if host.endpoint:
+        peer["endpoint"] = str(host.endpoint)
+        if keepalive is not None:
+            peer["persistent_keepalive"] = int(keepalive)
+    return peer
+
+
+def _absent(name: str, key: str | None) -> dict[str, t.Any]:
+    """Return a peer that wg_interface is to remove.
+
+    There is none for a name that another host has now: the module lets that one take its place.
+    """
+    peer = {"name": name, "state": _mesh.ABSENT}
+    return {**peer, "public_key": key} if key else peer
 
 
 class FilterModule:

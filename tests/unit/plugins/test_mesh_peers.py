@@ -14,7 +14,8 @@ import pytest
 pytest.importorskip("ansible")
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.wgsd.mesh.plugins.filter.mesh_peers import default_name, mesh_peers
+from ansible_collections.wgsd.mesh.plugins.filter.mesh_peers import mesh_peers
+from ansible_collections.wgsd.mesh.plugins.plugin_utils._mesh import default_name
 
 pytestmark = pytest.mark.unit
 
@@ -167,3 +168,44 @@ def test_the_work_grows_with_the_hosts_and_not_with_their_square():
 
     # Ten times the hosts: ten times the work if linear, a hundred times if not.
     assert cost(10_000) < 40 * cost(1_000)
+
+
+def test_takes_the_key_of_a_host_that_is_not_in_this_run_from_what_is_known():
+    hosts = mesh()
+    known = [
+        {"name": "alice", "public_key": key(2)},
+        # What this run says counts, and who has that key already is not another host.
+        {"name": "bob", "public_key": key(9)},
+        {"name": "registry", "public_key": key(3)},
+        {"name": None, "public_key": key(5)},
+    ]
+    peers = mesh_peers(hosts, list(hosts), known=known)
+    assert {p["name"]: p["public_key"] for p in peers} == {
+        "registry": key(1),
+        "alice": key(2),
+        "bob": key(3),
+    }
+
+
+def test_removes_hosts_that_are_to_be_absent_by_name_and_key():
+    hosts = mesh(bob={"wgsd_state": "absent"}, carol={"wgsd_address": "10.0.0.2/24"})
+    assert mesh_peers(hosts, list(hosts), exclude="registry") == [
+        {"name": "bob", "state": "absent", "public_key": key(3)}
+    ]
+
+
+def test_removes_hosts_of_this_run_and_peers_whose_host_is_no_longer_in_the_inventory():
+    hosts = mesh()
+    peers = mesh_peers(hosts, list(hosts), exclude="registry", removed=["bob", "Dave.example.net"])
+    assert peers == [
+        {"name": "bob", "state": "absent", "public_key": key(3)},
+        {"name": "dave", "state": "absent"},
+    ]
+
+
+def test_lets_a_host_take_over_the_name_of_one_that_leaves():
+    hosts = mesh(bob={"wgsd_state": "absent"}, bob2={"wgsd_name": "bob", "wgsd_public_key": key(4)})
+    hosts["bob2"]["wgsd_address"] = "10.0.0.2/24"
+    assert mesh_peers(hosts, list(hosts), exclude="registry") == [
+        {"public_key": key(4), "name": "bob", "allowed_ips": ["10.0.0.2/32"]}
+    ]

@@ -1,0 +1,62 @@
+# Copyright: (c) 2026, wgsd.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The filter mesh_problems."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("ansible")
+
+from ansible_collections.wgsd.mesh.plugins.filter.mesh_problems import mesh_problems
+
+pytestmark = pytest.mark.unit
+
+REGISTRY = {"wgsd_address": "10.0.0.254/24", "wgsd_endpoint": "203.0.113.4:51820"}
+ALICE = {"wgsd_address": "10.0.0.1/24"}
+
+
+def test_says_nothing_of_a_good_mesh():
+    assert mesh_problems({"r": REGISTRY, "alice": ALICE}, ["r"], ["alice"], run=["alice"]) == []
+
+
+def test_names_all_that_is_missing_at_once():
+    hosts = {"r": {"wgsd_address": "10.0.0.254/24"}, "alice": {}, "bob": {}}
+    address, endpoint = mesh_problems(hosts, ["r"], ["alice", "bob"])
+    assert address.startswith("wgsd_address is not set for alice, bob. ")
+    assert endpoint.startswith("wgsd_endpoint is not set for r. ")
+
+
+def test_names_hosts_of_the_run_that_are_in_no_group_and_a_mesh_without_registry():
+    none, stranger = mesh_problems({"alice": ALICE, "web": {}}, [], ["alice"], run=["web", "alice"])
+    assert "wgsd_registry is empty" in none
+    assert stranger.startswith("web: neither of the groups")
+
+
+def test_names_the_variable_that_cannot_be_used():
+    hosts = {"r": REGISTRY, "alice": {**ALICE, "wgsd_allowed_ips": ["10.0.0.300/8"]}}
+    (problem,) = mesh_problems(hosts, ["r"], ["alice"])
+    assert problem.startswith("wgsd_allowed_ips of host alice: '10.0.0.300/8' is not a network")
+
+
+def test_names_two_hosts_that_claim_the_same():
+    (problem,) = mesh_problems({"r": REGISTRY, "a": ALICE, "b": ALICE}, ["r"], ["a", "b"])
+    assert "a and b both claim 10.0.0.1/32" in problem
+
+
+def test_names_two_zones_of_one_mesh():
+    hosts = {"r": {**REGISTRY, "wgsd_zone": "a.example."}, "b": {**ALICE, "wgsd_zone": "B.example"}}
+    (problem,) = mesh_problems(hosts, ["r"], ["b"])
+    assert "a.example for r, b.example for b" in problem
+
+
+def test_does_not_look_at_hosts_that_leave():
+    hosts = {"r": REGISTRY, "a": ALICE, "b": {**ALICE, "wgsd_state": "absent"}, "c": {}}
+    assert mesh_problems(hosts, ["r"], ["a", "b", "c"], removed=["c"]) == []
+
+
+def test_names_a_state_that_is_none():
+    (problem,) = mesh_problems({"r": {**REGISTRY, "wgsd_state": "gone"}}, ["r"], [])
+    assert "'gone' is neither present nor absent" in problem
