@@ -108,6 +108,9 @@ class Interface:
         self._steps += live.steps
         self._steps += [f"{verb} {self._unit}" for verb in unit_verbs]
         changed = outcome.changed or bool(self._steps)
+        removed = {change.public_key for change in live.peers if change.remove}
+        removed &= self._wanted.absent_keys
+        outcome.edits.removed += sorted(removed.difference(outcome.edits.removed))
         if not self._check_mode:
             self._carry_out(outcome, live, unit_verbs)
         return self._result(
@@ -207,6 +210,7 @@ class Interface:
             state,
             now=time.time(),
             purge=self._wanted.purge,
+            absent=self._wanted.absent_keys,
         )
 
     def _unit_verbs(self, running: bool) -> list[str]:

@@ -77,6 +77,7 @@ def plan(
     *,
     now: float,
     purge: bool,
+    absent: t.Container[PublicKey] = frozenset(),
     resolver: Resolve = resolve,
 ) -> LivePlan:
     """Decide what makes a running interface what its file says.
@@ -91,13 +92,26 @@ def plan(
         state: The interface as it is.
         now: Seconds since the epoch.
         purge: Whether to remove peers that only the device has.
+        absent: Peers to remove also if only the device has them.
         resolver: Finds the addresses of a host name.
 
     Raises:
         UsageError: the device runs on another key, or a peer that only the device has holds an
             allowed IP of one in the file.
     """
-    return _Planner(settings, peers, state).plan(own_key, before, now, purge, resolver)
+    planner = _Planner(settings, peers, state, now)
+    return planner.plan(own_key, before, _Unlisted(purge, absent), resolver)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Unlisted:
+    """Which peers that the file does not have go from the device."""
+
+    purge: bool
+    absent: t.Container[PublicKey]
+
+    def goes(self, key: PublicKey) -> bool:
+        return self.purge or key in self.absent
 
 
 class _Planner:
@@ -108,7 +122,9 @@ class _Planner:
         settings: InterfaceSettings,
         peers: t.Mapping[PublicKey, PeerSettings],
         state: LiveState,
+        now: float,
     ) -> None:
+        self._now = now
         self._settings = settings
         self._peers = peers
         self._device = state.device
@@ -120,8 +136,7 @@ class _Planner:
         self,
         own_key: PublicKey | None,
         before: t.Mapping[PublicKey, PeerSettings],
-        now: float,
-        purge: bool,
+        unlisted: _Unlisted,
         resolver: Resolve,
     ) -> LivePlan:
         """See the function `plan`."""
@@ -130,11 +145,11 @@ class _Planner:
         addresses, mtu = self._addresses(), self._mtu()
         if not self._state.is_up:
             self._steps.append("bring the link up")
-        changes = self._removals(before, purge)
+        changes = self._removals(before, unlisted)
         gone = {change.public_key for change in changes}
         self._refuse_theft(gone)
         for peer in self._peers.values():
-            change = self._peer(peer, before.get(peer.public_key), now, resolver)
+            change = self._peer(peer, before.get(peer.public_key), resolver)
             if change:
                 changes.append(change)
         table = table_number(self._settings.table)
@@ -192,11 +207,11 @@ class _Planner:
         return wanted
 
     def _removals(
-        self, before: t.Mapping[PublicKey, PeerSettings], purge: bool
+        self, before: t.Mapping[PublicKey, PeerSettings], unlisted: _Unlisted
     ) -> list[PeerChange]:
         changes = []
         for key in self._device.peers:
-            if key not in self._peers and (purge or key in before):
+            if key not in self._peers and (key in before or unlisted.goes(key)):
                 title = before[key].title if key in before else f"{key.short}…"
                 self._steps.append(f"remove peer {title}")
                 changes.append(PeerChange(key, remove=True))
@@ -214,7 +229,7 @@ class _Planner:
                     )
 
     def _peer(
-        self, peer: PeerSettings, past: PeerSettings | None, now: float, resolver: Resolve
+        self, peer: PeerSettings, past: PeerSettings | None, resolver: Resolve
     ) -> PeerChange | None:
         live = self._device.peers.get(peer.public_key)
         preshared_key = decode_base64_key(peer.preshared_key) if peer.preshared_key else None
@@ -242,7 +257,7 @@ class _Planner:
         if keepalive is not None and keepalive != live.persistent_keepalive:
             changes["persistent_keepalive"] = keepalive
             self._say(peer, f"keepalive {keepalive} s" if keepalive else "no keepalive")
-        if not has_session(live, now):
+        if not has_session(live, self._now):
             endpoint = self._endpoint(peer, live.endpoint, resolver)
             if endpoint:
                 self._say(peer, f"endpoint {endpoint} instead of {live.endpoint}")

@@ -55,15 +55,44 @@ class WantedPeer:
 
 
 @dataclasses.dataclass(frozen=True)
+class AbsentPeer:
+    """One item of the option peers that is not to be there; named by its key, its name or both."""
+
+    public_key: PublicKey | None = None
+    name: str | None = None
+
+    @property
+    def title(self) -> str:
+        """How messages call the peer."""
+        return self.name or (f"{self.public_key.short}…" if self.public_key else "")
+
+
+@dataclasses.dataclass(frozen=True)
 class Wanted:
-    """The options of the module. A field that is None is left as the file has it."""
+    """The options of the module. A field that is None is left as the file has it.
+
+    Attributes:
+        peers: Those that are to be there.
+        absent: Those that are not.
+    """
 
     name: str
     addresses: tuple[Address, ...] | None = None
     listen_port: int | None = None
     mtu: int | None = None
     peers: tuple[WantedPeer, ...] | None = None
+    absent: tuple[AbsentPeer, ...] = ()
     purge: bool = False
+
+    @property
+    def absent_keys(self) -> frozenset[PublicKey]:
+        """The keys of the peers that are not to be there, as far as they are told."""
+        return frozenset(peer.public_key for peer in self.absent if peer.public_key)
+
+    @property
+    def absent_names(self) -> frozenset[str]:
+        """The names of the peers that are not to be there, as far as they are told."""
+        return frozenset(peer.name for peer in self.absent if peer.name)
 
 
 @dataclasses.dataclass
@@ -81,18 +110,21 @@ def check_options(options: t.Mapping[str, t.Any]) -> Wanted:
     Raises:
         UsageError: an option cannot be used; the message names it and the peer.
     """
-    peers = options["peers"]
+    listed = [_peer(i, peer) for i, peer in enumerate(options["peers"] or ())]
+    present = tuple(peer for peer in listed if isinstance(peer, WantedPeer))
     wanted = Wanted(
         name=_parsed("name", _quick_name, options["name"]),
         addresses=_each("address", _address, options["address"]),
         listen_port=_optional("listen_port", _range(1, PORT_MAX), options["listen_port"]),
         mtu=_optional("mtu", _range(MTU_MIN, MTU_MAX), options["mtu"]),
-        peers=None if peers is None else tuple(_peer(i, peer) for i, peer in enumerate(peers)),
+        peers=None if options["peers"] is None else present,
+        absent=tuple(peer for peer in listed if isinstance(peer, AbsentPeer)),
         purge=options["purge"],
     )
     if wanted.purge and options["state"] == "present" and wanted.peers is None:
         raise UsageError("purge: there are no peers to compare with", "give peers, if only []")
-    _refuse_twins(wanted.peers or ())
+    _refuse_twins(present)
+    _refuse_contradictions(present, wanted)
     return wanted
 
 
@@ -115,11 +147,13 @@ def edit(file: WgQuickFile, wanted: Wanted) -> PeerEdits:
     edits = PeerEdits()
     if wanted.peers is not None:
         kept = {peer.public_key for peer in wanted.peers}
-        names = {peer.name for peer in wanted.peers if peer.name}
+        gone_keys = wanted.absent_keys
+        gone_names = wanted.absent_names | {peer.name for peer in wanted.peers if peer.name}
         edits.removed = [
             key
             for key, peer in file.peers().items()
-            if key not in kept and (wanted.purge or peer.name in names)
+            if key not in kept
+            and (wanted.purge or key in gone_keys or (peer.name or "").lower() in gone_names)
         ]
         file.remove_peers(edits.removed)
         _edit_peers(file, wanted.peers, edits)
@@ -202,6 +236,16 @@ def _refuse_twins(peers: t.Iterable[WantedPeer]) -> None:
             )
 
 
+def _refuse_contradictions(present: t.Iterable[WantedPeer], wanted: Wanted) -> None:
+    keys, names = wanted.absent_keys, wanted.absent_names
+    for peer in present:
+        if peer.public_key in keys or peer.name in names:
+            raise UsageError(
+                f"peers: {peer.title} is to be present and absent",
+                "a host that has a new key needs no absent item: it takes the old one's place",
+            )
+
+
 def _refuse_shared_ips(peers: t.Iterable[PeerSettings]) -> None:
     owners: dict[str, PeerSettings] = {}
     for peer in peers:
@@ -215,11 +259,26 @@ def _refuse_shared_ips(peers: t.Iterable[PeerSettings]) -> None:
                 )
 
 
-def _peer(index: int, options: t.Mapping[str, t.Any]) -> WantedPeer:
+def _peer(index: int, options: t.Mapping[str, t.Any]) -> WantedPeer | AbsentPeer:
     where = f"peers[{index}]"
     if options["name"]:
         where += f" ({options['name']})"
-
+    if options["state"] == "absent":
+        absent = AbsentPeer(
+            public_key=_optional(
+                f"{where}.public_key", PublicKey.from_base64, options["public_key"] or None
+            ),
+            name=_optional(f"{where}.name", check_label, options["name"] or None),
+        )
+        if not absent.title:
+            raise UsageError(
+                f"{where}: nothing tells which peer is to be absent", "give its public_key or name"
+            )
+        return absent
+    if options["public_key"] is None:
+        raise UsageError(
+            f"{where}.public_key: it is missing", "give the key that 'wg show' prints on that peer"
+        )
     return WantedPeer(
         public_key=_parsed(f"{where}.public_key", PublicKey.from_base64, options["public_key"]),
         name=_optional(f"{where}.name", check_label, options["name"]),

@@ -69,14 +69,24 @@ options:
     elements: dict
     suboptions:
       public_key:
-        description: The peer's public key, in base64.
+        description:
+          - The peer's public key, in base64.
+          - Needed with O(peers[].state=present). An absent peer is named by it, by O(peers[].name)
+            or by both.
         type: str
-        required: true
       name:
         description:
           - The peer's name. It is kept in a comment of the file.
           - Letters, digits and inner hyphens, as in one label of a host name.
         type: str
+      state:
+        description:
+          - V(absent) removes all peers of that O(peers[].public_key) or that O(peers[].name) from
+            the file and from the running interface, with their routes. A peer with that key goes
+            also if only the running interface has it. All other settings of the item are ignored.
+        type: str
+        choices: [present, absent]
+        default: present
       allowed_ips:
         description:
           - Networks that are reached through the peer, and from which it may send, in CIDR
@@ -155,6 +165,13 @@ EXAMPLES = r"""
         public_key: NnLaTLn2dpGfNp3lkAKjOhZBk9kW3jJqYfa0pZsAdhg=
         allowed_ips: [10.0.0.2/32]
 
+- name: Remove a peer that is no longer part of the mesh
+  wgsd.mesh.wg_interface:
+    name: wg0
+    peers:
+      - name: bob
+        state: absent
+
 - name: Remove all peers
   wgsd.mesh.wg_interface:
     name: wg0
@@ -221,7 +238,9 @@ peers_changed:
   elements: str
   sample: []
 peers_removed:
-  description: Public keys of the peers that were removed from the file.
+  description:
+    - Public keys of the peers that were removed from the file, and of the absent ones that were
+      removed from the running interface only.
   returned: success
   type: list
   elements: str
@@ -241,8 +260,9 @@ from ansible_collections.wgsd.mesh.plugins.module_utils._wg_interface import run
 
 def main() -> None:
     peer = {
-        "public_key": {"type": "str", "required": True, "no_log": False},
+        "public_key": {"type": "str", "no_log": False},
         "name": {"type": "str"},
+        "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         "allowed_ips": {"type": "list", "elements": "str"},
         "endpoint": {"type": "str"},
         "persistent_keepalive": {"type": "int", "no_log": False},

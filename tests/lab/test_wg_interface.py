@@ -243,6 +243,28 @@ def test_purge_removes_peers_from_file_and_device_and_omitted_peers_stay_without
     assert module.wg("peers").strip() == ""
 
 
+def test_an_absent_peer_goes_from_file_device_and_routes_wherever_it_is(module):
+    bob, carol = peer(BOB, "192.0.2.0/24", name="bob"), peer(CAROL, "10.0.0.3/32", name="carol")
+    module(address=["10.0.0.254/24"], peers=[bob, carol])
+    gone = {"peers": [{"name": "bob", "state": "absent"}]}
+    predicted = module(check_mode=True, **gone)
+    done = module(**gone)
+    assert predicted["steps"] == done["steps"] == ["remove peer bob", "remove route 192.0.2.0/24"]
+    assert done["peers_removed"] == predicted["peers_removed"] == [BOB]
+    assert BOB not in module.file
+    assert module.wg("peers").split() == [CAROL]
+    assert "192.0.2.0/24" not in module.ip("route", "show", "dev", "wg0")
+    assert not module(**gone)["changed"]
+
+    # As the client adds a member that it has found in the zone.
+    module.host.run(["wg", "set", "wg0", "peer", BOB, "allowed-ips", "10.0.0.2/32"])
+    assert not module(**gone)["changed"]
+    by_key = {"peers": [{"public_key": BOB, "state": "absent"}]}
+    assert module(**by_key)["peers_removed"] == [BOB]
+    assert module.wg("peers").split() == [CAROL]
+    assert not module(**by_key)["changed"]
+
+
 def test_brings_an_interface_back_that_was_removed_under_its_unit(module):
     made = module(address=["10.0.0.254/24"])
     module.host.run(["ip", "link", "delete", "wg0"])

@@ -86,6 +86,14 @@ def test_removes_a_peer_that_was_taken_from_the_file():
     assert plan(state=live(LIVE_BOB), before={key(1): BOB}).steps == ("remove peer bob",)
 
 
+def test_removes_an_absent_peer_that_only_the_device_has_and_its_route():
+    lan = dataclasses.replace(LIVE_BOB, allowed_ips=("192.0.2.0/24",))
+    found = plan(state=live(lan, routes=("10.0.0.0/24", "192.0.2.0/24")), absent={key(1)})
+    assert found.peers == (PeerChange(key(1), remove=True),)
+    assert found.routes_to_remove == ("192.0.2.0/24",)
+    assert plan(state=live(lan), absent={key(2)}).peers == ()
+
+
 def test_refuses_to_take_an_allowed_ip_from_a_peer_that_only_the_device_has():
     state = live(dataclasses.replace(LIVE_BOB, public_key=key(7)))
     with pytest.raises(UsageError, match=r"bob and .* both have the allowed IP 10.0.0.2/32"):

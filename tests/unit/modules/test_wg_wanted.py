@@ -34,7 +34,11 @@ def peer(number: int, **options) -> dict:
     unset = dict.fromkeys(
         ("name", "allowed_ips", "endpoint", "persistent_keepalive", "preshared_key")
     )
-    return {**unset, "public_key": key(number).base64, **options}
+    return {**unset, "state": "present", "public_key": key(number).base64, **options}
+
+
+def absent(number: int | None = None, name: str | None = None) -> dict:
+    return peer(number or 1, state="absent", name=name) | ({} if number else {"public_key": None})
 
 
 def wanted(**options):
@@ -127,9 +131,40 @@ def test_a_new_key_under_a_known_name_takes_the_old_ones_place():
     assert file.render() == "[Interface]\n" + BOB.replace(key(1).base64, key(2).base64)
 
 
+CAROL = BOB.replace("bob", "carol").replace(str(key(1)), str(key(2))).replace("0.2/", "0.3/")
+
+
+@pytest.mark.parametrize(
+    "item", [absent(1), absent(name="bob"), absent(name="BOB"), absent(1, name="bob")]
+)
+def test_an_absent_peer_goes_by_its_key_or_its_name_and_no_other_does(item):
+    file = file_with(BOB + CAROL)
+    assert edit(file, wanted(peers=[item])) == PeerEdits(removed=[key(1)])
+    assert file.render() == "[Interface]\n" + CAROL
+    assert edit(file, wanted(peers=[item])) == PeerEdits()
+
+
+def test_all_peers_that_an_absent_item_names_go():
+    file = file_with(BOB + CAROL)
+    assert edit(file, wanted(peers=[absent(1, name="carol")])).removed == [key(1), key(2)]
+
+
+def test_an_absent_peer_may_have_settings_which_are_not_looked_at():
+    item = {**absent(name="bob"), "allowed_ips": ["nonsense"], "endpoint": "nonsense"}
+    assert wanted(peers=[item]).absent_names == {"bob"}
+
+
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
+        (
+            {"peers": [peer(1, public_key=None, name="bob")]},
+            r"peers\[0\] \(bob\)\.public_key: .*missing",
+        ),
+        ({"peers": [absent()]}, r"peers\[0\]: nothing tells which peer"),
+        ({"peers": [absent(name="bob the peer")]}, r"peers\[0\] \(bob the peer\)\.name"),
+        ({"peers": [peer(1, name="bob"), absent(1)]}, "bob is to be present and absent"),
+        ({"peers": [peer(1, name="bob"), absent(name="bob")]}, "bob is to be present and absent"),
         ({"name": "wg/0"}, "^name: "),
         ({"name": "a-name-that-is-too-long"}, "^name: "),
         ({"name": "wg0;reboot"}, "^name: "),
