@@ -24,14 +24,14 @@ from . import _wg_live
 from ._files import FileState, read_file, remove_file, write_file
 from ._module import command_runner
 from ._systemd import Systemd, UnitState
-from ._wg_file import InterfaceSettings, PeerSettings, WgQuickFile, masked
+from ._wg_file import PeerSettings, WgQuickFile, masked
+from ._wg_own import own_key as own_key_of
+from ._wg_own import path_of
 from ._wg_plan import LivePlan, plan
 from ._wg_wanted import PeerEdits, Wanted, check_options, check_own, edit, lasting_port
-from .wgsd.device import x25519
 from .wgsd.errors import DependencyError, UsageError, WgsdError
-from .wgsd.keys import KEY_BYTES, PublicKey, decode_base64_key
+from .wgsd.keys import KEY_BYTES, PublicKey
 
-FOLDER = pathlib.Path("/etc/wireguard")
 MODE = 0o600
 #: Stands in a predicted file for the key that only a real run makes; diffs mask it.
 _KEY_TO_COME = base64.b64encode(bytes(KEY_BYTES)).decode("ascii")
@@ -86,7 +86,7 @@ class Interface:
         self._check_mode = bool(module.check_mode)
         self._wanted = wanted
         self._name = wanted.name
-        self._path = FOLDER / f"{wanted.name}.conf"
+        self._path = path_of(wanted.name)
         self._run = command_runner(module)
         self._systemd = Systemd(self._run)
         self._unit = f"wg-quick@{wanted.name}.service"
@@ -126,7 +126,7 @@ class Interface:
         before = read_file(self._path)
         text = before.text
         file = WgQuickFile.parse(text, str(self._path)) if text else None
-        own_key = self._own_key(file.interface_settings()) if file else None
+        own_key = own_key_of(file.interface_settings()) if file else None
         removes_file = self._wanted.purge and before.content is not None
         unit = self._systemd.unit(self._unit)
         verbs = [verb for verb, due in (("stop", unit.is_active), ("disable", unit.enabled)) if due]
@@ -157,12 +157,12 @@ class Interface:
         old = WgQuickFile.parse(text, str(self._path)) if text.strip() else None
         new = WgQuickFile.parse(text, str(self._path)) if old else WgQuickFile.new(str(self._path))
         settings = new.interface_settings()
-        own_key = self._own_key(settings)
+        own_key = own_key_of(settings)
         if not settings.private_key and not settings.private_key_file:
             new.interface.set("PrivateKey", _KEY_TO_COME if self._check_mode else self._make_key())
             if not self._check_mode:
-                own_key = self._own_key(new.interface_settings())
-        edits = edit(new, self._wanted)
+                own_key = own_key_of(new.interface_settings())
+        edits = edit(new, self._wanted.for_host(own_key))
         if old is None and self._wanted.listen_port is None:
             new.interface.set("ListenPort", str(lasting_port(socket.gethostname(), self._name)))
         check_own(new, own_key)
@@ -175,22 +175,6 @@ class Interface:
                 f"wg genkey failed: {errors.strip()}", "on Debian, apt install wireguard-tools"
             )
         return output.strip()
-
-    def _own_key(self, settings: InterfaceSettings) -> PublicKey | None:
-        """Return the public key of the interface as it is configured, None if it is not known."""
-        text = settings.private_key
-        if text is None and settings.private_key_file:
-            content = read_file(pathlib.Path(settings.private_key_file)).text
-            text = content.strip() or None
-        if text is None:
-            return None
-        try:
-            return x25519.public_key(decode_base64_key(text))
-        except ValueError as exc:
-            raise UsageError(
-                f"{settings.private_key_file}: not a private key: {exc}",
-                "put back what 'wg genkey' made",
-            ) from None
 
     def _plan(self, outcome: Outcome) -> LivePlan:
         """Compare the running interface with the file."""

@@ -83,6 +83,7 @@ class Wanted:
     peers: tuple[WantedPeer, ...] | None = None
     absent: tuple[AbsentPeer, ...] = ()
     purge: bool = False
+    skip_own: bool = False
 
     @property
     def absent_keys(self) -> frozenset[PublicKey]:
@@ -93,6 +94,13 @@ class Wanted:
     def absent_names(self) -> frozenset[str]:
         """The names of the peers that are not to be there, as far as they are told."""
         return frozenset(peer.name for peer in self.absent if peer.name)
+
+    def for_host(self, own_key: PublicKey | None) -> Wanted:
+        """Return this without the peer that is the host itself, if such a one is to be left out."""
+        if not self.skip_own or self.peers is None:
+            return self
+        others = tuple(peer for peer in self.peers if peer.public_key != own_key)
+        return dataclasses.replace(self, peers=others)
 
 
 @dataclasses.dataclass
@@ -120,6 +128,7 @@ def check_options(options: t.Mapping[str, t.Any]) -> Wanted:
         peers=None if options["peers"] is None else present,
         absent=tuple(peer for peer in listed if isinstance(peer, AbsentPeer)),
         purge=options["purge"],
+        skip_own=options["skip_own"],
     )
     if wanted.purge and options["state"] == "present" and wanted.peers is None:
         raise UsageError("purge: there are no peers to compare with", "give peers, if only []")
@@ -187,7 +196,8 @@ def check_own(file: WgQuickFile, own_key: PublicKey | None) -> None:
         if peer.public_key == own_key:
             raise UsageError(
                 f"peer {peer.title} has the public key of this host's own interface",
-                "leave this host out of its peers, or, if the host was cloned, give it a new key",
+                "leave this host out of its peers (skip_own does so), or, if the host was cloned, "
+                "give it a new key",
             )
         for block in peer.allowed_ips:
             if ipaddress.ip_network(block) in own:

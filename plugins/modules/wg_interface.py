@@ -111,6 +111,13 @@ options:
           - A secret that both peers share, in base64, as C(wg genpsk) makes it.
           - An empty string takes it away.
         type: str
+  skip_own:
+    description:
+      - Leave the item of O(peers) out that has this host's own public key, so that all hosts can be
+        given the same list.
+      - Without it such an item is an error.
+    type: bool
+    default: false
   purge:
     description:
       - With O(state=present), remove peers that are not in O(peers), from the file and from the
@@ -276,6 +283,7 @@ def main() -> None:
             "listen_port": {"type": "int"},
             "mtu": {"type": "int"},
             "peers": {"type": "list", "elements": "dict", "options": peer},
+            "skip_own": {"type": "bool", "default": False},
             "purge": {"type": "bool", "default": False},
         },
         supports_check_mode=True,

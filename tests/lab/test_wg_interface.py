@@ -265,6 +265,14 @@ def test_an_absent_peer_goes_from_file_device_and_routes_wherever_it_is(module):
     assert not module(**by_key)["changed"]
 
 
+def test_one_list_of_all_hosts_serves_each_of_them(module):
+    made = module(address=["10.0.0.254/24"])
+    everybody = [peer(made["public_key"], "10.0.0.254/32", name="me"), peer(BOB, "10.0.0.2/32")]
+    assert "skip_own" in module(peers=everybody, fails=True)["msg"]
+    assert module(peers=everybody, skip_own=True)["peers_added"] == [BOB]
+    assert not module(peers=everybody, skip_own=True, purge=True)["changed"]
+
+
 def test_brings_an_interface_back_that_was_removed_under_its_unit(module):
     made = module(address=["10.0.0.254/24"])
     module.host.run(["ip", "link", "delete", "wg0"])

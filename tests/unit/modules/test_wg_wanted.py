@@ -43,7 +43,8 @@ def absent(number: int | None = None, name: str | None = None) -> dict:
 
 def wanted(**options):
     unset = dict.fromkeys(("address", "listen_port", "mtu", "peers"))
-    return check_options({**unset, "name": "wg0", "purge": False, "state": "present", **options})
+    fixed = {"name": "wg0", "purge": False, "skip_own": False, "state": "present"}
+    return check_options({**unset, **fixed, **options})
 
 
 def file_with(text: str = "") -> WgQuickFile:
@@ -220,6 +221,17 @@ def test_refuses_this_host_itself_as_a_peer_by_key_and_by_address():
         check_own(file, key(1))
     with pytest.raises(UsageError, match=r"bob has this host's own tunnel address 10.0.0.2/32"):
         check_own(file, key(9))
+
+
+def test_leaves_this_host_itself_out_of_its_peers_if_told_so():
+    everybody = [peer(n, allowed_ips=[f"10.0.0.{n}/32"]) for n in (1, 2)]
+    file = file_with("Address = 10.0.0.1/24\n")
+    edits = edit(file, wanted(peers=everybody, skip_own=True, purge=True).for_host(key(1)))
+    check_own(file, key(1))
+    assert edits.added == [key(2)]
+    edit(file, wanted(peers=everybody).for_host(key(1)))
+    with pytest.raises(UsageError, match=r"public key of this host.*skip_own"):
+        check_own(file, key(1))
 
 
 def test_a_new_interface_has_a_port_of_its_own_that_stays_the_same() -> None:
