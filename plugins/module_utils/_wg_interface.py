@@ -28,9 +28,18 @@ from ._wg_file import PeerSettings, WgQuickFile, masked
 from ._wg_own import own_key as own_key_of
 from ._wg_own import path_of
 from ._wg_plan import LivePlan, plan
-from ._wg_wanted import PeerEdits, Wanted, check_options, check_own, edit, lasting_port
-from .wgsd.errors import DependencyError, UsageError, WgsdError
-from .wgsd.keys import KEY_BYTES, PublicKey
+from ._wg_wanted import (
+    PeerEdits,
+    Wanted,
+    check_options,
+    check_own,
+    check_private_key,
+    edit,
+    lasting_port,
+)
+from .wgsd.device import x25519
+from .wgsd.errors import DependencyError, WgsdError
+from .wgsd.keys import KEY_BYTES, PublicKey, decode_base64_key
 
 MODE = 0o600
 #: Stands in a predicted file for the key that only a real run makes; diffs mask it.
@@ -44,6 +53,9 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
         WgsdError: it cannot be; see the message.
     """
     wanted = check_options(module.params)
+    if wanted.private_key:
+        # The option may have had blanks around it.
+        module.no_log_values.add(wanted.private_key)
     interface = Interface(module, wanted)
     return interface.absent() if module.params["state"] == "absent" else interface.present()
 
@@ -158,10 +170,15 @@ class Interface:
         new = WgQuickFile.parse(text, str(self._path)) if old else WgQuickFile.new(str(self._path))
         settings = new.interface_settings()
         own_key = own_key_of(settings)
+        given = self._wanted.private_key
+        if given:
+            given_key = x25519.public_key(decode_base64_key(given))
+            check_private_key(str(self._path), settings, own_key, given_key)
         if not settings.private_key and not settings.private_key_file:
-            new.interface.set("PrivateKey", _KEY_TO_COME if self._check_mode else self._make_key())
-            if not self._check_mode:
-                own_key = own_key_of(new.interface_settings())
+            to_come = self._check_mode and not given
+            key = given or (_KEY_TO_COME if to_come else self._make_key())
+            new.interface.set("PrivateKey", key)
+            own_key = None if to_come else own_key_of(new.interface_settings())
         edits = edit(new, self._wanted.for_host(own_key))
         if old is None and self._wanted.listen_port is None:
             new.interface.set("ListenPort", str(lasting_port(socket.gethostname(), self._name)))

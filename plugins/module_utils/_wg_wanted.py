@@ -15,7 +15,7 @@ import ipaddress
 import re
 import typing as t
 
-from ._wg_file import Address, PeerSettings, WgQuickFile
+from ._wg_file import Address, InterfaceSettings, PeerSettings, WgQuickFile
 from .wgsd.config import PERSISTENT_KEEPALIVE_MAX, check_interface
 from .wgsd.errors import UsageError
 from .wgsd.keys import PublicKey, decode_base64_key
@@ -72,11 +72,13 @@ class Wanted:
     """The options of the module. A field that is None is left as the file has it.
 
     Attributes:
+        private_key: Base64. Never printed.
         peers: Those that are to be there.
         absent: Those that are not.
     """
 
     name: str
+    private_key: str | None = dataclasses.field(default=None, repr=False)
     addresses: tuple[Address, ...] | None = None
     listen_port: int | None = None
     mtu: int | None = None
@@ -122,6 +124,7 @@ def check_options(options: t.Mapping[str, t.Any]) -> Wanted:
     present = tuple(peer for peer in listed if isinstance(peer, WantedPeer))
     wanted = Wanted(
         name=_parsed("name", _quick_name, options["name"]),
+        private_key=_optional("private_key", _private_key, options["private_key"]),
         addresses=_each("address", _address, options["address"]),
         listen_port=_optional("listen_port", _range(1, PORT_MAX), options["listen_port"]),
         mtu=_optional("mtu", _range(MTU_MIN, MTU_MAX), options["mtu"]),
@@ -205,6 +208,35 @@ def check_own(file: WgQuickFile, own_key: PublicKey | None) -> None:
                     f"peer {peer.title} has this host's own tunnel address {block} as allowed IP",
                     "give each host a tunnel address of its own",
                 )
+
+
+def check_private_key(
+    source: str, settings: InterfaceSettings, own_key: PublicKey | None, wanted_key: PublicKey
+) -> None:
+    """Refuse to give an interface another key than its file has.
+
+    Args:
+        source: What messages call the file.
+        settings: What it says.
+        own_key: The public key that belongs to it; None if it has none.
+        wanted_key: The public key of the option private_key.
+
+    Raises:
+        UsageError: the keys differ, or the file loads one that is not there.
+    """
+    if own_key is None and settings.private_key_file:
+        raise UsageError(
+            f"private_key: {source} loads its key from {settings.private_key_file}, and that file "
+            "holds none",
+            "put the key there, or remove the hook that loads it",
+        )
+    if own_key not in (None, wanted_key):
+        raise UsageError(
+            f"private_key: {source} has another key, whose public key is {own_key}; that of "
+            f"private_key is {wanted_key}. To change it would drop all tunnels of the interface",
+            "use the playbook wgsd.mesh.rotate_keys, or remove the interface first, with "
+            "state=absent and purge=true",
+        )
 
 
 def _edit_peers(file: WgQuickFile, wanted: t.Iterable[WantedPeer], edits: PeerEdits) -> None:
@@ -344,6 +376,15 @@ def _endpoint(text: str) -> str:
     return str(HostPort.parse(text)) if text else ""
 
 
+def _private_key(text: str) -> str:
+    try:
+        if not decode_base64_key(text).strip(b"\0"):
+            raise ValueError("all zeros")
+    except ValueError as exc:
+        raise UsageError(f"not a private key ({exc})", "give what 'wg genkey' prints") from None
+    return text.strip()
+
+
 def _preshared_key(text: str) -> str:
     if text:
         try:
@@ -352,7 +393,7 @@ def _preshared_key(text: str) -> str:
             raise UsageError(
                 f"not a preshared key ({exc})", "give what 'wg genpsk' prints"
             ) from None
-    return text
+    return text.strip()
 
 
 def _range(low: int, high: int) -> t.Callable[[int], int]:

@@ -15,8 +15,8 @@ author:
   - wgsd.mesh contributors (@wgsd-mesh)
 description:
   - Writes C(/etc/wireguard/NAME.conf) and runs the interface as C(wg-quick@NAME).
-  - The key pair is made on the host. The private key is in that file only. It is never returned,
-    logged or shown in a diff.
+  - The key pair is made on the host, unless O(private_key) is given. The private key is in that
+    file only. It is never returned, logged or shown in a diff.
   - A file that is already there is adopted. Its key, its comments, its order and all settings that
     this module was not asked to change stay as they are.
   - A running interface is changed to what the file says by the difference alone. Neither the
@@ -42,6 +42,13 @@ options:
     type: str
     choices: [present, absent]
     default: present
+  private_key:
+    description:
+      - A private key of your own for a new interface, in base64, as C(wg genkey) makes it.
+      - If the file has another key already, the module fails, since all tunnels would drop. The
+        playbook C(wgsd.mesh.rotate_keys) changes the key of a host without that.
+      - One is made on the host if omitted. That is better, since no other machine knows it then.
+    type: str
   address:
     description:
       - Addresses of the interface in CIDR notation.
@@ -158,6 +165,12 @@ EXAMPLES = r"""
 - name: Tell its public key
   ansible.builtin.debug:
     var: wg0.public_key
+
+- name: Make an interface with a key that was made elsewhere
+  wgsd.mesh.wg_interface:
+    name: wg1
+    address: [10.1.0.1/24]
+    private_key: "{{ vault_wg1_private_key }}"
 
 - name: Add a peer that has a public address, and one that the client will find
   wgsd.mesh.wg_interface:
@@ -279,6 +292,7 @@ def main() -> None:
         argument_spec={
             "name": {"type": "str", "required": True},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "private_key": {"type": "str", "no_log": True},
             "address": {"type": "list", "elements": "str"},
             "listen_port": {"type": "int"},
             "mtu": {"type": "int"},

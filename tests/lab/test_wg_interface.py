@@ -273,6 +273,28 @@ def test_one_list_of_all_hosts_serves_each_of_them(module):
     assert not module(peers=everybody, skip_own=True, purge=True)["changed"]
 
 
+def test_brings_ones_own_key_and_refuses_another_later(module):
+    mine, other = generate_key(), generate_key()
+    options = {"address": ["10.0.0.254/24"], "private_key": mine}
+    predicted = module(check_mode=True, **options)
+    assert predicted["public_key"] == public_key(mine)
+    assert mine not in module.said
+    made = module(**options)
+    assert made["public_key"] == public_key(mine) == module.wg("public-key").strip()
+    assert mine not in module.said
+    assert module.private_key == mine
+    assert not module(**options)["changed"]
+    before = module.file
+    failed = module(private_key=other, fails=True)
+    assert "wgsd.mesh.rotate_keys" in failed["msg"]
+    assert other not in module.said
+    assert mine not in module.said
+    bad = "hunter2" * 6 + "=="
+    assert "private_key: not a private key" in module(private_key=bad, fails=True)["msg"]
+    assert bad not in module.said
+    assert module.file == before
+
+
 def test_brings_an_interface_back_that_was_removed_under_its_unit(module):
     made = module(address=["10.0.0.254/24"])
     module.host.run(["ip", "link", "delete", "wg0"])

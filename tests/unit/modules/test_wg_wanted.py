@@ -17,6 +17,7 @@ from ansible_collections.wgsd.mesh.plugins.module_utils._wg_wanted import (
     PeerEdits,
     check_options,
     check_own,
+    check_private_key,
     edit,
     lasting_port,
 )
@@ -42,7 +43,7 @@ def absent(number: int | None = None, name: str | None = None) -> dict:
 
 
 def wanted(**options):
-    unset = dict.fromkeys(("address", "listen_port", "mtu", "peers"))
+    unset = dict.fromkeys(("private_key", "address", "listen_port", "mtu", "peers"))
     fixed = {"name": "wg0", "purge": False, "skip_own": False, "state": "present"}
     return check_options({**unset, **fixed, **options})
 
@@ -51,6 +52,7 @@ def file_with(text: str = "") -> WgQuickFile:
     return WgQuickFile.parse(f"[Interface]\n{text}", "wg0.conf")
 
 
+SECRET = base64.b64encode(b"\x42" * 32).decode()
 PRESHARED = base64.b64encode(b"\x43" * 32).decode()
 BOB = f"\n[Peer]\n# Name = bob\nPublicKey = {key(1)}\nAllowedIPs = 10.0.0.2/32\n"
 
@@ -202,6 +204,33 @@ def test_a_bad_preshared_key_is_not_repeated_in_the_error():
         wanted(peers=[peer(1, preshared_key="hunter2hunter2")])
     assert "peers[0].preshared_key" in str(caught.value)
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["", "hunter2hunter2", SECRET[:-4], SECRET[:-2] + "x=", base64.b64encode(bytes(32)).decode()],
+)
+def test_a_bad_private_key_is_not_repeated_in_the_error(value):
+    with pytest.raises(UsageError, match=r"^private_key: not a private key \(") as caught:
+        wanted(private_key=value)
+    assert not value or value not in str(caught.value)
+
+
+def test_a_private_key_of_ones_own_is_taken_without_blanks_and_never_printed():
+    mine = wanted(private_key=f"{SECRET}\n")
+    assert mine.private_key == SECRET
+    assert SECRET not in repr(mine)
+
+
+def test_refuses_another_private_key_than_the_file_has_and_says_what_to_do():
+    settings = file_with().interface_settings()
+    check_private_key("wg0.conf", settings, None, key(1))
+    check_private_key("wg0.conf", settings, key(1), key(1))
+    with pytest.raises(UsageError, match=r"wg0.conf has another key.*wgsd\.mesh\.rotate_keys"):
+        check_private_key("wg0.conf", settings, key(2), key(1))
+    hook = file_with("PostUp = wg set %i private-key /etc/wireguard/key\n").interface_settings()
+    with pytest.raises(UsageError, match="loads its key from /etc/wireguard/key"):
+        check_private_key("wg0.conf", hook, None, key(1))
 
 
 def test_names_both_peers_that_would_have_one_allowed_ip():
