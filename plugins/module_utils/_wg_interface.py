@@ -131,6 +131,7 @@ class Interface:
             outcome.new.peers().values(),
             outcome.edits,
             self._diff(outcome.old_text, outcome.new.render(), outcome.before.mode),
+            listen_port=outcome.new.interface_settings().listen_port,
         )
 
     def absent(self) -> dict[str, t.Any]:
@@ -290,9 +291,11 @@ class Interface:
         peers: t.Iterable[PeerSettings],
         edits: PeerEdits,
         diff: list[dict[str, str]],
+        listen_port: int | None = None,
     ) -> dict[str, t.Any]:
         return {
             "changed": changed,
+            "listen_port": listen_port,
             "public_key": own_key.base64 if own_key else None,
             "backend": self._backend(),
             "peers": [

@@ -74,6 +74,7 @@ class Wanted:
     Attributes:
         private_key: Base64. Never printed.
         peers: Those that are to be there.
+        keepalive: Seconds, for those of them that have an endpoint and none of their own.
         absent: Those that are not.
     """
 
@@ -83,6 +84,7 @@ class Wanted:
     listen_port: int | None = None
     mtu: int | None = None
     peers: tuple[WantedPeer, ...] | None = None
+    keepalive: int | None = None
     absent: tuple[AbsentPeer, ...] = ()
     purge: bool = False
     skip_own: bool = False
@@ -98,11 +100,20 @@ class Wanted:
         return frozenset(peer.name for peer in self.absent if peer.name)
 
     def for_host(self, own_key: PublicKey | None) -> Wanted:
-        """Return this without the peer that is the host itself, if such a one is to be left out."""
-        if not self.skip_own or self.peers is None:
+        """Return this as it is for one host.
+
+        Without the peer that is the host itself, if such a one is to be left out, and with this
+        host's keepalive.
+        """
+        if self.peers is None:
             return self
-        others = tuple(peer for peer in self.peers if peer.public_key != own_key)
-        return dataclasses.replace(self, peers=others)
+        peers = [p for p in self.peers if not (self.skip_own and p.public_key == own_key)]
+        return dataclasses.replace(self, peers=tuple(map(self._kept_alive, peers)))
+
+    def _kept_alive(self, peer: WantedPeer) -> WantedPeer:
+        if self.keepalive is None or not peer.endpoint or peer.persistent_keepalive is not None:
+            return peer
+        return dataclasses.replace(peer, persistent_keepalive=self.keepalive)
 
 
 @dataclasses.dataclass
@@ -132,6 +143,7 @@ def check_options(options: t.Mapping[str, t.Any]) -> Wanted:
         absent=tuple(peer for peer in listed if isinstance(peer, AbsentPeer)),
         purge=options["purge"],
         skip_own=options["skip_own"],
+        keepalive=_optional("keepalive", _range(0, PERSISTENT_KEEPALIVE_MAX), options["keepalive"]),
     )
     if wanted.purge and options["state"] == "present" and wanted.peers is None:
         raise UsageError("purge: there are no peers to compare with", "give peers, if only []")

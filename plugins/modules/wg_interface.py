@@ -118,6 +118,11 @@ options:
           - A secret that both peers share, in base64, as C(wg genpsk) makes it.
           - An empty string takes it away.
         type: str
+  keepalive:
+    description:
+      - The O(peers[].persistent_keepalive) of those peers that have an O(peers[].endpoint) and none
+        of their own. It may differ from host to host where the list is the same for all.
+    type: int
   skip_own:
     description:
       - Leave the item of O(peers) out that has this host's own public key, so that all hosts can be
@@ -217,6 +222,11 @@ backend:
   returned: success
   type: str
   sample: kernel
+listen_port:
+  description: The UDP port that the file has (in check mode, would have), or null.
+  returned: success
+  type: int
+  sample: 51820
 peers:
   description: All peers that the file has (in check mode, would have).
   returned: success
@@ -298,6 +308,7 @@ def main() -> None:
             "mtu": {"type": "int"},
             "peers": {"type": "list", "elements": "dict", "options": peer},
             "skip_own": {"type": "bool", "default": False},
+            "keepalive": {"type": "int", "no_log": False},
             "purge": {"type": "bool", "default": False},
         },
         supports_check_mode=True,

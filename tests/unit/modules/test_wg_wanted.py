@@ -43,7 +43,7 @@ def absent(number: int | None = None, name: str | None = None) -> dict:
 
 
 def wanted(**options):
-    unset = dict.fromkeys(("private_key", "address", "listen_port", "mtu", "peers"))
+    unset = dict.fromkeys(("private_key", "address", "listen_port", "mtu", "peers", "keepalive"))
     fixed = {"name": "wg0", "purge": False, "skip_own": False, "state": "present"}
     return check_options({**unset, **fixed, **options})
 
@@ -261,6 +261,16 @@ def test_leaves_this_host_itself_out_of_its_peers_if_told_so():
     edit(file, wanted(peers=everybody).for_host(key(1)))
     with pytest.raises(UsageError, match=r"public key of this host.*skip_own"):
         check_own(file, key(1))
+
+
+def test_gives_this_hosts_keepalive_to_peers_with_an_endpoint_that_have_none() -> None:
+    peers = [
+        peer(1, endpoint="203.0.113.4:51820"),
+        peer(2),
+        peer(3, endpoint="203.0.113.5:51820", persistent_keepalive=0),
+    ]
+    found = wanted(peers=peers, keepalive=25).for_host(None).peers
+    assert [one.persistent_keepalive for one in found] == [25, None, 0]
 
 
 def test_a_new_interface_has_a_port_of_its_own_that_stays_the_same() -> None:
