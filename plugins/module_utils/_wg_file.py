@@ -22,6 +22,7 @@ Address = t.Union[ipaddress.IPv4Interface, ipaddress.IPv6Interface]
 INTERFACE = "interface"
 PEER = "peer"
 SECRETS = ("privatekey", "presharedkey")
+MARK_MAX = 2**32 - 1
 #: Keys that take a list: several lines of them add up, and so do commas in one.
 _LISTS = ("address", "allowedips", "dns")
 _NAME = re.compile(r"#\s*Name\s*=\s*(.*?)\s*$", re.IGNORECASE)
@@ -35,6 +36,7 @@ class InterfaceSettings:
     Attributes:
         private_key: Base64; None if the section has none. Never printed.
         private_key_file: Where a hook loads the private key from, if there is such a hook.
+        fwmark: 0 for ``off``; None for not given.
         table: ``off``, ``auto``, a routing table, or None for not given.
         save_config: Whether wg-quick overwrites the file when the interface stops.
     """
@@ -44,6 +46,7 @@ class InterfaceSettings:
     addresses: tuple[Address, ...] = ()
     listen_port: int | None = None
     mtu: int | None = None
+    fwmark: int | None = None
     table: str | None = None
     save_config: bool = False
 
@@ -265,6 +268,7 @@ class WgQuickFile:
             addresses=self._read(section, "Address", self._addresses),
             listen_port=self._read(section, "ListenPort", _number(0, 65535)),
             mtu=self._read(section, "MTU", _number(576, 65535)),
+            fwmark=self._read(section, "FwMark", parse_mark),
             table=section.get("Table"),
             save_config=(section.get("SaveConfig") or "").lower() == "true",
         )
@@ -379,6 +383,22 @@ def _number(low: int, high: int) -> t.Callable[[str], int]:
         return int(text)
 
     return parse
+
+
+def parse_mark(text: str) -> int:
+    """Read a firewall mark as wg does: ``off``, a decimal number or a hexadecimal one with 0x.
+
+    Raises:
+        ValueError: it is none.
+    """
+    word = text.lower()
+    if word == "off":
+        return 0
+    digits, base = (word[2:], 16) if word.startswith("0x") else (word, 10)
+    allowed = "0123456789abcdef"[:base]
+    if not digits or digits.strip(allowed) or int(digits, base) > MARK_MAX:
+        raise ValueError(f"{text!r} is not a firewall mark")
+    return int(digits, base)
 
 
 def _keepalive(text: str) -> int | None:

@@ -24,10 +24,11 @@ from . import _wg_live
 from ._files import FileState, read_file, remove_file, write_file
 from ._module import command_runner
 from ._systemd import Systemd, UnitState
-from ._wg_file import PeerSettings, WgQuickFile, masked
+from ._wg_file import InterfaceSettings, PeerSettings, WgQuickFile, masked
 from ._wg_own import own_key as own_key_of
 from ._wg_own import path_of
 from ._wg_plan import LivePlan, plan
+from ._wg_routes import Table
 from ._wg_wanted import (
     PeerEdits,
     Wanted,
@@ -77,6 +78,11 @@ class Outcome:
     new: WgQuickFile
     own_key: PublicKey | None
     edits: PeerEdits
+
+    @property
+    def old_settings(self) -> InterfaceSettings | None:
+        """The interface as the file had it; None if there was no file."""
+        return self.old.interface_settings() if self.old else None
 
     @property
     def old_text(self) -> str:
@@ -198,7 +204,10 @@ class Interface:
         """Compare the running interface with the file."""
         settings = outcome.new.interface_settings()
         try:
-            state = _wg_live.read(self._name, settings.table)
+            former = outcome.old_settings or settings
+            state = _wg_live.read(
+                self._name, Table.parse(settings.table), Table.parse(former.table)
+            )
         except DependencyError as exc:
             if not self._check_mode:
                 raise
@@ -213,6 +222,8 @@ class Interface:
             now=time.time(),
             purge=self._wanted.purge,
             absent=self._wanted.absent_keys,
+            past=outcome.old_settings,
+            unmark=self._wanted.fwmark == 0,
         )
 
     def _unit_verbs(self, running: bool) -> list[str]:

@@ -11,32 +11,39 @@ from __future__ import annotations
 
 import ipaddress
 
-from ._wg_plan import LivePlan, LiveState, table_number
+from ._wg_plan import LivePlan, LiveState
+from ._wg_routes import Table
 from .wgsd.device import link, open_device
 from .wgsd.errors import DeviceError
 from .wgsd.keys import PublicKey
 
 
-def read(name: str, table: str | None) -> LiveState:
+def read(name: str, table: Table, former: Table) -> LiveState:
     """Read an interface.
 
     Args:
         name: Its name.
         table: The setting ``Table`` of its file.
+        former: The same as it was before.
 
     Raises:
         DeviceError: it is not WireGuard, or cannot be read.
     """
     with open_device(name) as backend:
         device = backend.read()
-    number = table_number(table) or link.MAIN_TABLE
+    moved = former.number not in (None, table.number)
     return LiveState(
         device=device,
         addresses=link.addresses(name),
         mtu=link.mtu(name),
         is_up=link.is_up(name),
-        routes=tuple(str(route) for route in link.routes(name, number)),
+        routes=_routes(name, table.number),
+        former_routes=_routes(name, former.number) if moved else (),
     )
+
+
+def _routes(name: str, table: int | None) -> tuple[str, ...]:
+    return () if table is None else tuple(str(route) for route in link.routes(name, table))
 
 
 def kind(name: str) -> str:
@@ -66,10 +73,12 @@ def apply(name: str, plan: LivePlan, own_key: PublicKey | None) -> None:
         link.set_mtu(name, plan.mtu)
     if plan.bring_up:
         link.set_up(name)
-    if plan.private_key or plan.listen_port or plan.peers:
+    if plan.private_key or plan.listen_port or plan.fwmark is not None or plan.peers:
         with open_device(name) as backend:
             before = backend.read().public_key
-            backend.configure(private_key=plan.private_key, listen_port=plan.listen_port)
+            backend.configure(
+                private_key=plan.private_key, listen_port=plan.listen_port, fwmark=plan.fwmark
+            )
             backend.apply(plan.peers)
             after = backend.read().public_key
         if after != (own_key if plan.private_key else before):
@@ -77,8 +86,10 @@ def apply(name: str, plan: LivePlan, own_key: PublicKey | None) -> None:
                 f"{name} had the public key {before} before the change, and {after} after it",
                 "another program configures it at the same time: find it and run this again",
             )
-    table = plan.table or link.MAIN_TABLE
-    for block in plan.routes_to_remove:
-        link.remove_route(name, ipaddress.ip_network(block), table)
-    for block in plan.routes_to_add:
-        link.add_route(name, ipaddress.ip_network(block), table)
+    routes = plan.routes
+    for block in routes.remove:
+        link.remove_route(name, ipaddress.ip_network(block), routes.table)
+    for block in routes.add:
+        link.add_route(name, ipaddress.ip_network(block), routes.table)
+    for block in routes.leave_behind:
+        link.remove_route(name, ipaddress.ip_network(block), routes.former)

@@ -10,11 +10,11 @@ Private to this collection.
 from __future__ import annotations
 
 import dataclasses
-import ipaddress
 import socket
 import typing as t
 
 from ._wg_file import Address, InterfaceSettings, PeerSettings
+from ._wg_routes import NO_ROUTE_CHANGES, RouteChanges, Routing, Table
 from .wgsd.errors import UsageError
 from .wgsd.keys import KEY_BYTES, PublicKey, decode_base64_key
 from .wgsd.model import Device, Endpoint, PeerChange
@@ -32,6 +32,7 @@ class LiveState:
 
     Attributes:
         routes: Blocks that the routing table has a route to, through the interface.
+        former_routes: The same of the table that the file named before, if that was another one.
     """
 
     device: Device
@@ -39,6 +40,7 @@ class LiveState:
     mtu: int
     is_up: bool
     routes: tuple[str, ...]
+    former_routes: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,12 +50,11 @@ class LivePlan:
     peers: tuple[PeerChange, ...] = ()
     private_key: bytes | None = dataclasses.field(default=None, repr=False)
     listen_port: int | None = None
+    fwmark: int | None = None
     addresses: tuple[Address, ...] | None = None
     mtu: int | None = None
     bring_up: bool = False
-    routes_to_add: tuple[str, ...] = ()
-    routes_to_remove: tuple[str, ...] = ()
-    table: int | None = None
+    routes: RouteChanges = NO_ROUTE_CHANGES
     steps: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -78,6 +79,8 @@ def plan(
     now: float,
     purge: bool,
     absent: t.Container[PublicKey] = frozenset(),
+    past: InterfaceSettings | None = None,
+    unmark: bool = False,
     resolver: Resolve = resolve,
 ) -> LivePlan:
     """Decide what makes a running interface what its file says.
@@ -93,22 +96,25 @@ def plan(
         now: Seconds since the epoch.
         purge: Whether to remove peers that only the device has.
         absent: Peers to remove also if only the device has them.
+        past: The interface as the file had it; None if there was no file.
+        unmark: Whether to take a firewall mark away also if only the device has it.
         resolver: Finds the addresses of a host name.
 
     Raises:
         UsageError: the device runs on another key, or a peer that only the device has holds an
             allowed IP of one in the file.
     """
-    planner = _Planner(settings, peers, state, now)
-    return planner.plan(own_key, before, _Unlisted(purge, absent), resolver)
+    planner = _Planner(settings, past or settings, peers, state, now)
+    return planner.plan(own_key, before, _Unlisted(purge, absent, unmark), resolver)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Unlisted:
-    """Which peers that the file does not have go from the device."""
+    """Which peers that the file does not have go from the device, and whether its mark does."""
 
     purge: bool
     absent: t.Container[PublicKey]
+    mark: bool
 
     def goes(self, key: PublicKey) -> bool:
         return self.purge or key in self.absent
@@ -120,12 +126,15 @@ class _Planner:
     def __init__(
         self,
         settings: InterfaceSettings,
+        past: InterfaceSettings,
         peers: t.Mapping[PublicKey, PeerSettings],
         state: LiveState,
         now: float,
     ) -> None:
         self._now = now
         self._settings = settings
+        self._past = past
+        self._table, self._former = Table.parse(settings.table), Table.parse(past.table)
         self._peers = peers
         self._device = state.device
         self._state = state
@@ -141,7 +150,9 @@ class _Planner:
     ) -> LivePlan:
         """See the function `plan`."""
         private_key = self._private_key(own_key)
+        self._refuse_lost_rules()
         listen_port = self._listen_port()
+        fwmark = self._fwmark(unlisted.mark)
         addresses, mtu = self._addresses(), self._mtu()
         if not self._state.is_up:
             self._steps.append("bring the link up")
@@ -152,18 +163,16 @@ class _Planner:
             change = self._peer(peer, before.get(peer.public_key), resolver)
             if change:
                 changes.append(change)
-        table = table_number(self._settings.table)
-        add, remove = self._routes(gone, table)
+        routes = self._routes(gone)
         return LivePlan(
             peers=tuple(changes),
             private_key=private_key,
             listen_port=listen_port,
+            fwmark=fwmark,
             addresses=addresses,
             mtu=mtu,
             bring_up=not self._state.is_up,
-            routes_to_add=add,
-            routes_to_remove=remove,
-            table=table,
+            routes=routes,
             steps=tuple(self._steps),
             warnings=tuple(self._warnings),
         )
@@ -187,6 +196,42 @@ class _Planner:
         if not wanted or wanted == live:
             return None
         self._steps.append(f"listen on port {wanted} instead of {live}")
+        return wanted
+
+    def _has_rules(self) -> bool:
+        """Whether wg-quick has made a default route, with rules that go by the device's mark."""
+        blocks = (b for peer in self._device.peers.values() for b in peer.allowed_ips)
+        return (
+            self._former.is_auto
+            and bool(self._device.fwmark)
+            and any(block.endswith("/0") for block in blocks)
+        )
+
+    def _refuse_lost_rules(self) -> None:
+        if not self._table.is_auto and self._has_rules():
+            raise UsageError(
+                f"Table: wg-quick has made a default route for {self._device.name}, which it takes "
+                "away only with the table 'auto' in the file",
+                "stop the interface first, with state=absent",
+            )
+
+    def _fwmark(self, unmark: bool) -> int | None:
+        wanted, live = self._settings.fwmark, self._device.fwmark
+        if wanted is None and (unmark or self._past.fwmark):
+            wanted = 0
+        if wanted is None or wanted == live:
+            return None
+        if self._has_rules():
+            # A packet without the mark of the rules would go into the tunnel that it comes from.
+            if wanted:
+                self._warnings.append(
+                    f"FwMark {wanted:#x}: wg-quick has made the default route with {live:#x}, so "
+                    "this one comes with the next restart of the interface"
+                )
+            return None
+        self._steps.append(
+            f"set firewall mark {wanted:#x}" if wanted else f"take firewall mark {live:#x} away"
+        )
         return wanted
 
     def _addresses(self) -> tuple[Address, ...] | None:
@@ -284,17 +329,18 @@ class _Planner:
                 return None
         return None if live in found else found[0]
 
-    def _routes(
-        self, gone: t.Container[PublicKey], table: int | None
-    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Routes as wg-quick makes them: for allowed IPs that no route of the interface covers."""
-        if self._settings.table and self._settings.table.lower() == "off":
-            return (), ()
-        if table is None and self._settings.table not in (None, "auto"):
+    def _routes(self, gone: t.Container[PublicKey]) -> RouteChanges:
+        """Return what to do about the routes, and say so."""
+        table, former = self._table, self._former
+        if table.name:
             self._warnings.append(
-                f"Table = {self._settings.table} is not a number: routes are left as they are"
+                f"Table = {table.name} is not a number: routes are left as they are"
             )
-            return (), ()
+            return NO_ROUTE_CHANGES
+        if former.name:
+            self._warnings.append(
+                f"Table was {former.name}, which is not a number: its routes are left as they are"
+            )
         wanted = {block for peer in self._peers.values() for block in peer.allowed_ips}
         had = {block for peer in self._device.peers.values() for block in peer.allowed_ips}
         wanted |= {
@@ -303,63 +349,24 @@ class _Planner:
             if key not in self._peers and key not in gone
             for block in peer.allowed_ips
         }
-        own = {str(address.network) for address in self._settings.addresses} if not table else set()
-        present = set(self._state.routes) | own
-        remove = [
-            block
-            for block in sorted(had - wanted)
-            if block in self._state.routes and block not in own
+        routing = Routing(
+            table=table,
+            former=former,
+            own=frozenset(str(address.network) for address in self._settings.addresses),
+            present=frozenset(self._state.routes),
+            present_formerly=frozenset(self._state.former_routes),
+        )
+        changes = routing.changes(wanted, had)
+        where = f" to table {table}" if changes.leave_behind or table != former else ""
+        self._steps += [f"add route {block}{where}" for block in changes.add]
+        self._steps += [f"remove route {block}" for block in changes.remove]
+        self._steps += [f"remove route {b} from table {former}" for b in changes.leave_behind]
+        self._warnings += [
+            f"allowed IP {block}: wg-quick makes the default route when it starts, so this one "
+            "comes with the next restart of the interface"
+            for block in changes.defaults
         ]
-        add: list[str] = []
-        covers = _Covers(present - set(remove))
-        # Long prefixes last, so that one route covers what lies in it.
-        for block in sorted(wanted, key=lambda block: int(block.rpartition("/")[2])):
-            if block.endswith("/0") and not table:
-                if block not in had:
-                    self._warnings.append(
-                        f"allowed IP {block}: wg-quick makes the default route when it starts, "
-                        "so this one comes with the next restart of the interface"
-                    )
-            elif block in present if table else covers.has(block):
-                continue
-            else:
-                add.append(block)
-                covers.add(block)
-        self._steps += [f"add route {block}" for block in add]
-        self._steps += [f"remove route {block}" for block in remove]
-        return tuple(add), tuple(remove)
+        return changes
 
     def _say(self, peer: PeerSettings, what: str) -> None:
         self._steps.append(f"peer {peer.title}: {what}")
-
-
-class _Covers:
-    """A set of blocks that can tell quickly whether one of them holds another block."""
-
-    def __init__(self, blocks: t.Iterable[str]) -> None:
-        self._blocks: set[tuple[int, int, int]] = set()
-        self._lengths: set[tuple[int, int]] = set()
-        for block in blocks:
-            self.add(block)
-
-    def add(self, block: str) -> None:
-        """Add a block."""
-        network = ipaddress.ip_network(block)
-        self._lengths.add((network.version, network.prefixlen))
-        self._blocks.add((network.version, network.prefixlen, int(network.network_address)))
-
-    def has(self, block: str) -> bool:
-        """Whether *block* lies within one of the blocks."""
-        network = ipaddress.ip_network(block)
-        address = int(network.network_address)
-        for version, length in self._lengths:
-            if version == network.version and length <= network.prefixlen:
-                spare = network.max_prefixlen - length
-                if (version, length, address >> spare << spare) in self._blocks:
-                    return True
-        return False
-
-
-def table_number(text: str | None) -> int | None:
-    """Return the routing table to use; None for the main one, as wg-quick's default is."""
-    return int(text) if text and text.isascii() and text.isdigit() else None

@@ -15,7 +15,7 @@ import ipaddress
 import re
 import typing as t
 
-from ._wg_file import Address, InterfaceSettings, PeerSettings, WgQuickFile
+from ._wg_file import Address, InterfaceSettings, PeerSettings, WgQuickFile, parse_mark
 from .wgsd.config import PERSISTENT_KEEPALIVE_MAX, check_interface
 from .wgsd.errors import UsageError
 from .wgsd.keys import PublicKey, decode_base64_key
@@ -25,6 +25,7 @@ from .wgsd.names import check_label
 T = t.TypeVar("T")
 #: The least that IPv6 needs is 1280; IPv4 alone works down to 576.
 MTU_MIN, MTU_MAX = 576, 65535
+TABLE_MAX = 2**32 - 1
 #: Above Linux's usual net.ipv4.ip_local_port_range.
 LASTING_PORTS = range(61000, PORT_MAX + 1)
 #: What wg-quick takes as an interface name, from its own check.
@@ -73,6 +74,8 @@ class Wanted:
 
     Attributes:
         private_key: Base64. Never printed.
+        fwmark: 0 to take it away.
+        table: ``off``, ``auto`` or a number.
         peers: Those that are to be there.
         keepalive: Seconds, for those of them that have an endpoint and none of their own.
         absent: Those that are not.
@@ -83,6 +86,8 @@ class Wanted:
     addresses: tuple[Address, ...] | None = None
     listen_port: int | None = None
     mtu: int | None = None
+    fwmark: int | None = None
+    table: str | None = None
     peers: tuple[WantedPeer, ...] | None = None
     keepalive: int | None = None
     absent: tuple[AbsentPeer, ...] = ()
@@ -139,6 +144,8 @@ def check_options(options: t.Mapping[str, t.Any]) -> Wanted:
         addresses=_each("address", _address, options["address"]),
         listen_port=_optional("listen_port", _range(1, PORT_MAX), options["listen_port"]),
         mtu=_optional("mtu", _range(MTU_MIN, MTU_MAX), options["mtu"]),
+        fwmark=_optional("fw_mark", _mark, options["fw_mark"]),
+        table=_optional("table", _table, options["table"]),
         peers=None if options["peers"] is None else present,
         absent=tuple(peer for peer in listed if isinstance(peer, AbsentPeer)),
         purge=options["purge"],
@@ -168,6 +175,10 @@ def edit(file: WgQuickFile, wanted: Wanted) -> PeerEdits:
         section.set("ListenPort", str(wanted.listen_port))
     if wanted.mtu is not None and wanted.mtu != now.mtu:
         section.set("MTU", str(wanted.mtu))
+    if wanted.fwmark is not None and wanted.fwmark != (now.fwmark or 0):
+        section.set("FwMark", f"{wanted.fwmark:#x}" if wanted.fwmark else None)
+    if wanted.table is not None and wanted.table != (now.table or "auto").lower():
+        section.set("Table", wanted.table if wanted.table != "auto" else None)
     edits = PeerEdits()
     if wanted.peers is not None:
         kept = {peer.public_key for peer in wanted.peers}
@@ -386,6 +397,31 @@ def _address(text: str) -> Address:
 def _endpoint(text: str) -> str:
     """Return the canonical text of an endpoint; the host may be a name, which wg resolves."""
     return str(HostPort.parse(text)) if text else ""
+
+
+def _mark(text: str) -> int:
+    try:
+        return parse_mark(_off(text))
+    except ValueError as exc:
+        raise UsageError(str(exc), "give a number up to 0xffffffff, or 'off'") from None
+
+
+def _table(text: str) -> str:
+    word = _off(text)
+    if word in ("off", "auto"):
+        return word
+    if not (word.isascii() and word.isdigit() and 1 <= int(word) <= TABLE_MAX):
+        raise UsageError(
+            f"{text!r} is not a routing table",
+            f"give 'off', 'auto' or a number from 1 to {TABLE_MAX}",
+        )
+    return str(int(word))
+
+
+def _off(text: str) -> str:
+    """Return *text* in lower case; YAML reads a bare ``off`` as false."""
+    word = text.strip().lower()
+    return "off" if word == "false" else word
 
 
 def _private_key(text: str) -> str:

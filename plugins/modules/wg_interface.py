@@ -66,6 +66,23 @@ options:
       - MTU of the interface, 576 to 65535.
       - Left as it is if omitted. Without any, wg-quick finds one.
     type: int
+  fw_mark:
+    description:
+      - The mark of the encrypted packets, for rules of the firewall and of routing, as a decimal
+        number or a hexadecimal one with C(0x).
+      - V(off) or V(0) takes it away.
+      - Where wg-quick has made a default route, another mark waits for the next start of the
+        interface, since the rules of that route go by it.
+      - Left as it is if omitted.
+    type: str
+  table:
+    description:
+      - The routing table that has the routes to the peers' allowed IPs, 1 to 4294967295. V(auto) is
+        the main table, and V(off) makes no routes at all.
+      - If it changes, the routes of a running interface move at once. Where wg-quick has made a
+        default route, with V(auto), this is an error, since it could not take that away later.
+      - Left as it is if omitted, and V(auto) in a new file.
+    type: str
   peers:
     description:
       - Peers to add or to change. All other peers are left alone, unless O(purge=true).
@@ -306,6 +323,8 @@ def main() -> None:
             "address": {"type": "list", "elements": "str"},
             "listen_port": {"type": "int"},
             "mtu": {"type": "int"},
+            "fw_mark": {"type": "str"},
+            "table": {"type": "str"},
             "peers": {"type": "list", "elements": "dict", "options": peer},
             "skip_own": {"type": "bool", "default": False},
             "keepalive": {"type": "int", "no_log": False},

@@ -295,6 +295,36 @@ def test_brings_ones_own_key_and_refuses_another_later(module):
     assert module.file == before
 
 
+def test_mark_and_table_change_on_the_running_interface(module):
+    lan = [peer(BOB, "192.0.2.0/24"), peer(CAROL, "2001:db8::/64")]
+    module(address=["10.0.0.254/24", "fd00::fe/64"], peers=lan)
+    for changes in ({"table": "4242", "fw_mark": "0x51"}, {"table": "17"}, {"table": "off"}):
+        predicted = module(check_mode=True, **changes)
+        done = module(**changes)
+        assert predicted["steps"] == done["steps"] != []
+        assert not [step for step in done["steps"] if "peer" in step]
+        assert not module(**changes)["changed"]
+        for version, block in (("-4", "192.0.2.0/24"), ("-6", "2001:db8::/64")):
+            tables = re.findall(
+                rf"^{block} dev wg0 table (\S+)",
+                module.ip(version, "route", "show", "table", "all"),
+                re.MULTILINE,
+            )
+            assert tables == [changes["table"]] * (changes["table"] != "off")
+            assert block not in module.ip(version, "route", "show", "dev", "wg0")
+    assert module.wg("fwmark").strip() == "0x51"
+    # What wg-quick makes of the same file.
+    assert module(state="absent")["changed"]
+    module(table="4242")
+    assert "192.0.2.0/24" in module.ip("route", "show", "dev", "wg0", "table", "4242")
+    module(table="auto", fw_mark=0)
+    assert module.wg("fwmark").strip() == "off"
+    assert "192.0.2.0/24" in module.ip("route", "show", "dev", "wg0")
+    assert "2001:db8::/64" in module.ip("-6", "route", "show", "dev", "wg0")
+    assert "4242" not in module.ip("route", "show", "table", "all")
+    assert not module(table="auto", fw_mark="off")["changed"]
+
+
 def test_brings_an_interface_back_that_was_removed_under_its_unit(module):
     made = module(address=["10.0.0.254/24"])
     module.host.run(["ip", "link", "delete", "wg0"])

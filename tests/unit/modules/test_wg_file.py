@@ -141,6 +141,7 @@ def test_knows_the_file_from_which_a_hook_loads_the_key():
         ("[Interface]\nnonsense\n", "wg0.conf:2: not a setting"),
         ("[Interface]\n[Pear]\n", r"wg0.conf:2: unknown section \[Pear\]"),
         ("[Interface]\nListenPort = 99999\n", "ListenPort .*99999"),
+        ("[Interface]\nFwMark = 0xg\n", "FwMark .*0xg"),
         ("[Interface]\nAddress = 10.0.0.300\n", "Address .*10.0.0.300"),
         ("[Interface]\n[Peer]\n", "wg0.conf:2: this .Peer. has no PublicKey"),
         ("[Interface]\n[Peer]\nPublicKey = abc\n", "wg0.conf:2: PublicKey"),

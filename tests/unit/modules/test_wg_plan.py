@@ -20,6 +20,7 @@ from ansible_collections.wgsd.mesh.plugins.module_utils._wg_file import (
 )
 from ansible_collections.wgsd.mesh.plugins.module_utils._wg_plan import LivePlan, LiveState
 from ansible_collections.wgsd.mesh.plugins.module_utils._wg_plan import plan as make_plan
+from ansible_collections.wgsd.mesh.plugins.module_utils._wg_routes import RouteChanges
 from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.errors import UsageError
 from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.keys import PublicKey
 from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.model import (
@@ -48,7 +49,9 @@ HERE = Endpoint("192.0.2.1", 51820)
 THERE = Endpoint("198.51.100.1", 4500)
 
 
-def live(*peers: Peer, routes=("10.0.0.0/24",), is_up=True, **device) -> LiveState:
+def live(
+    *peers: Peer, routes=("10.0.0.0/24",), former_routes=(), is_up=True, **device
+) -> LiveState:
     fields = {"public_key": OWN, "listen_port": 51820, "fwmark": 0, **device}
     return LiveState(
         device=Device(name="wg0", peers={p.public_key: p for p in peers}, **fields),
@@ -56,6 +59,7 @@ def live(*peers: Peer, routes=("10.0.0.0/24",), is_up=True, **device) -> LiveSta
         mtu=1420,
         is_up=is_up,
         routes=routes,
+        former_routes=former_routes,
     )
 
 
@@ -90,7 +94,7 @@ def test_removes_an_absent_peer_that_only_the_device_has_and_its_route():
     lan = dataclasses.replace(LIVE_BOB, allowed_ips=("192.0.2.0/24",))
     found = plan(state=live(lan, routes=("10.0.0.0/24", "192.0.2.0/24")), absent={key(1)})
     assert found.peers == (PeerChange(key(1), remove=True),)
-    assert found.routes_to_remove == ("192.0.2.0/24",)
+    assert found.routes.remove == ("192.0.2.0/24",)
     assert plan(state=live(lan), absent={key(2)}).peers == ()
 
 
@@ -207,7 +211,7 @@ WITH_LAN = dataclasses.replace(BOB, allowed_ips=("10.0.0.2/32", "192.0.2.0/24", 
 
 
 def test_routes_what_no_route_of_the_interface_covers_widest_first():
-    assert plan(WITH_LAN, state=live(LIVE_BOB)).routes_to_add == ("192.0.2.0/24",)
+    assert plan(WITH_LAN, state=live(LIVE_BOB)).routes.add == ("192.0.2.0/24",)
 
 
 def test_removes_the_route_of_an_allowed_ip_that_went():
@@ -215,7 +219,7 @@ def test_removes_the_route_of_an_allowed_ip_that_went():
         dataclasses.replace(LIVE_BOB, allowed_ips=WITH_LAN.allowed_ips),
         routes=("10.0.0.0/24", "192.0.2.0/24", "203.0.113.0/24"),
     )
-    assert plan(BOB, state=state).routes_to_remove == ("192.0.2.0/24",)
+    assert plan(BOB, state=state).routes.remove == ("192.0.2.0/24",)
 
 
 def test_adds_a_more_specific_route_when_the_wide_one_goes():
@@ -225,24 +229,105 @@ def test_adds_a_more_specific_route_when_the_wide_one_goes():
         routes=("10.0.0.0/24", "192.0.2.0/24"),
     )
     found = plan(specific, state=state)
-    assert found.routes_to_remove == ("192.0.2.0/24",)
-    assert found.routes_to_add == ("192.0.2.7/32",)
+    assert found.routes.remove == ("192.0.2.0/24",)
+    assert found.routes.add == ("192.0.2.7/32",)
 
 
 @pytest.mark.parametrize("table", ["off", "OFF"])
 def test_makes_no_routes_with_table_off(table):
     settings = dataclasses.replace(SETTINGS, table=table)
-    assert plan(WITH_LAN, settings=settings, state=live(LIVE_BOB)).routes_to_add == ()
+    assert plan(WITH_LAN, settings=settings, state=live(LIVE_BOB)).routes.add == ()
 
 
 def test_routes_every_allowed_ip_into_a_table_of_its_own():
     settings = dataclasses.replace(SETTINGS, table="4242")
     found = plan(WITH_LAN, settings=settings, state=live(LIVE_BOB, routes=("10.0.0.2/32",)))
-    assert (found.table, found.routes_to_add) == (4242, ("192.0.2.0/24", "192.0.2.7/32"))
+    assert (found.routes.table, found.routes.add) == (4242, ("192.0.2.0/24", "192.0.2.7/32"))
 
 
 def test_a_default_route_is_left_to_wg_quick_with_a_warning():
     exit_node = dataclasses.replace(BOB, allowed_ips=("0.0.0.0/0",))
     found = plan(exit_node, state=live(LIVE_BOB))
-    assert found.routes_to_add == ()
+    assert found.routes.add == ()
     assert "0.0.0.0/0" in found.warnings[0]
+
+
+def table(text: str | None) -> InterfaceSettings:
+    return dataclasses.replace(SETTINGS, table=text)
+
+
+LIVE_LAN = dataclasses.replace(LIVE_BOB, allowed_ips=WITH_LAN.allowed_ips)
+
+
+def test_a_changed_table_moves_the_routes_and_touches_no_peer():
+    state = live(LIVE_LAN, routes=(), former_routes=("10.0.0.0/24", "192.0.2.0/24"))
+    found = plan(WITH_LAN, settings=table("4242"), past=table(None), state=state)
+    assert found.peers == ()
+    assert found.routes == RouteChanges(
+        add=("192.0.2.0/24", "10.0.0.2/32", "192.0.2.7/32"),
+        leave_behind=("192.0.2.0/24",),
+        table=4242,
+    )
+    assert found.steps[0] == "add route 192.0.2.0/24 to table 4242"
+    assert found.steps[-1] == "remove route 192.0.2.0/24 from table main"
+
+    state = live(LIVE_LAN, former_routes=("192.0.2.0/24", "10.0.0.2/32", "203.0.113.0/24"))
+    found = plan(WITH_LAN, settings=table("auto"), past=table("4242"), state=state)
+    assert found.routes == RouteChanges(
+        add=("192.0.2.0/24",), leave_behind=("10.0.0.2/32", "192.0.2.0/24"), former=4242
+    )
+
+
+def test_a_table_that_is_switched_off_loses_its_routes_and_gets_them_back():
+    state = live(LIVE_LAN, routes=(), former_routes=("192.0.2.0/24", "10.0.0.0/24"))
+    found = plan(WITH_LAN, settings=table("off"), past=table(None), state=state)
+    assert found.routes == RouteChanges(leave_behind=("192.0.2.0/24",))
+    state = live(LIVE_LAN)
+    found = plan(WITH_LAN, settings=table(None), past=table("off"), state=state)
+    assert found.routes == RouteChanges(add=("192.0.2.0/24",))
+
+
+def test_the_route_of_a_peer_that_goes_while_the_table_changes_goes_too():
+    state = live(LIVE_LAN, routes=(), former_routes=("192.0.2.0/24",))
+    found = plan(settings=table("4242"), past=table("17"), before={key(1): WITH_LAN}, state=state)
+    assert found.routes == RouteChanges(leave_behind=("192.0.2.0/24",), table=4242, former=17)
+
+
+EXIT = dataclasses.replace(BOB, allowed_ips=("0.0.0.0/0",))
+LIVE_EXIT = dataclasses.replace(LIVE_BOB, allowed_ips=("0.0.0.0/0",))
+
+
+@pytest.mark.parametrize("text", ["4242", "off"])
+def test_refuses_another_table_while_wg_quick_has_a_default_route_to_take_away(text):
+    with pytest.raises(UsageError, match=r"made a default route for wg0.*state=absent"):
+        plan(EXIT, settings=table(text), past=table(None), state=live(LIVE_EXIT, fwmark=51820))
+
+
+def mark(number: int | None) -> InterfaceSettings:
+    return dataclasses.replace(SETTINGS, fwmark=number)
+
+
+@pytest.mark.parametrize(
+    ("now", "past", "unmark", "device", "change", "steps"),
+    [
+        (0x51, None, False, 0, 0x51, ("set firewall mark 0x51",)),
+        (0x51, 0x51, False, 0x51, None, ()),
+        (None, 0x51, False, 0x51, 0, ("take firewall mark 0x51 away",)),
+        (None, None, True, 0x51, 0, ("take firewall mark 0x51 away",)),
+        (0, 0, False, 0x51, 0, ("take firewall mark 0x51 away",)),
+        (None, None, False, 0x51, None, ()),
+    ],
+)
+def test_the_device_gets_the_mark_of_the_file_and_keeps_one_that_the_file_never_had(
+    now, past, unmark, device, change, steps
+):
+    found = plan(settings=mark(now), past=mark(past), unmark=unmark, state=live(fwmark=device))
+    assert (found.fwmark, found.steps) == (change, steps)
+
+
+def test_another_mark_waits_where_the_rules_of_a_default_route_go_by_it():
+    state = live(LIVE_EXIT, fwmark=51820)
+    found = plan(EXIT, settings=mark(0x51), past=mark(None), state=state)
+    assert (found.fwmark, found.steps) == (None, ())
+    assert "0x51: wg-quick has made the default route with 0xca6c" in found.warnings[0]
+    assert plan(EXIT, past=mark(None), unmark=True, state=state).warnings == ()

@@ -43,7 +43,9 @@ def absent(number: int | None = None, name: str | None = None) -> dict:
 
 
 def wanted(**options):
-    unset = dict.fromkeys(("private_key", "address", "listen_port", "mtu", "peers", "keepalive"))
+    unset = dict.fromkeys(
+        ("private_key", "address", "listen_port", "mtu", "peers", "keepalive", "fw_mark", "table")
+    )
     fixed = {"name": "wg0", "purge": False, "skip_own": False, "state": "present"}
     return check_options({**unset, **fixed, **options})
 
@@ -176,6 +178,12 @@ def test_an_absent_peer_may_have_settings_which_are_not_looked_at():
         ({"listen_port": 0}, "listen_port: 0 is out of range; give a number from 1 to 65535"),
         ({"listen_port": 99999}, "listen_port: 99999"),
         ({"mtu": 10}, "mtu: 10"),
+        ({"fw_mark": "0x"}, "fw_mark: '0x' is not a firewall mark"),
+        ({"fw_mark": "-1"}, "fw_mark: "),
+        ({"fw_mark": "4294967296"}, "fw_mark: .*give a number up to 0xffffffff, or 'off'"),
+        ({"table": "main"}, "table: 'main' is not a routing table"),
+        ({"table": "0"}, "table: "),
+        ({"table": "4294967296"}, "table: "),
         ({"peers": [peer(1, public_key="abc")]}, r"peers\[0\]\.public_key: 'abc'"),
         ({"peers": [peer(1, name="bob the peer")]}, r"peers\[0\] \(bob the peer\)\.name"),
         (
@@ -197,6 +205,30 @@ def test_an_absent_peer_may_have_settings_which_are_not_looked_at():
 def test_names_the_option_that_cannot_be_used(options, complaint):
     with pytest.raises(UsageError, match=complaint):
         wanted(**options)
+
+
+@pytest.mark.parametrize(
+    ("before", "options", "after"),
+    [
+        ("", {"fw_mark": "0x51"}, "FwMark = 0x51\n"),
+        ("", {"fw_mark": "81"}, "FwMark = 0x51\n"),
+        ("FwMark = 81\n", {"fw_mark": "0x51"}, "FwMark = 81\n"),
+        ("FwMark = off\n", {"fw_mark": "0"}, "FwMark = off\n"),
+        ("fwmark = 0x51 # ours\n", {"fw_mark": "off"}, ""),
+        ("FwMark = 81\n", {}, "FwMark = 81\n"),
+        ("", {"table": "4242"}, "Table = 4242\n"),
+        ("", {"table": "auto"}, ""),
+        ("Table = auto\n", {"table": "auto"}, "Table = auto\n"),
+        ("table = 4242\n", {"table": "auto"}, ""),
+        # What YAML makes of a bare off.
+        ("Table = 4242\n", {"table": "False"}, "Table = off\n"),
+        ("Table = 4242\n", {}, "Table = 4242\n"),
+    ],
+)
+def test_mark_and_table_are_changed_only_if_they_mean_something_else(before, options, after):
+    file = file_with(before)
+    edit(file, wanted(**options))
+    assert file.render() == f"[Interface]\n{after}"
 
 
 def test_a_bad_preshared_key_is_not_repeated_in_the_error():
