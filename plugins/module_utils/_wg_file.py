@@ -25,6 +25,8 @@ SECRETS = ("privatekey", "presharedkey")
 MARK_MAX = 2**32 - 1
 #: Keys that take a list: several lines of them add up, and so do commas in one.
 _LISTS = ("address", "allowedips", "dns")
+#: How the header of a file starts that wg_interface has made.
+_MADE_HERE = "# Kept up by the Ansible module wgsd.mesh.wg_interface"
 _NAME = re.compile(r"#\s*Name\s*=\s*(.*?)\s*$", re.IGNORECASE)
 _KEY_FILE_HOOK = re.compile(r"\bwg\s+set\s+\S+\s+(?:\S+\s+\S+\s+)*?private-key\s+(/[^\s;&|<>]+)")
 
@@ -215,12 +217,17 @@ class WgQuickFile:
         """Make a file with an empty ``[Interface]`` section."""
         self = cls(source)
         self._preamble = [
-            "# Kept up by the Ansible module wgsd.mesh.wg_interface, which leaves comments and all",
+            f"{_MADE_HERE}, which leaves comments and all",
             "# settings that it was not asked to change as they are.",
             "",
         ]
         self._sections = [Section.new(INTERFACE)]
         return self
+
+    @property
+    def made_here(self) -> bool:
+        """Whether the module has made the file, and has not adopted it."""
+        return any(line.startswith(_MADE_HERE) for line in self._preamble)
 
     def render(self) -> str:
         """Return the file's text."""

@@ -25,8 +25,8 @@ from ._files import FileState, read_file, remove_file, write_file
 from ._module import command_runner
 from ._systemd import Systemd, UnitState
 from ._wg_file import InterfaceSettings, PeerSettings, WgQuickFile, masked
+from ._wg_own import copy_of, path_of
 from ._wg_own import own_key as own_key_of
-from ._wg_own import path_of
 from ._wg_plan import LivePlan, plan
 from ._wg_routes import Table
 from ._wg_wanted import (
@@ -90,6 +90,15 @@ class Outcome:
         return self.old.render() if self.old else ""
 
     @property
+    def adopts(self) -> bool:
+        """Whether this changes what a file says that the module has not made."""
+        return (
+            self.old is not None
+            and not self.old.made_here
+            and self.new.render() != self.old.render()
+        )
+
+    @property
     def changed(self) -> bool:
         """Whether the file is to be written."""
         before = (self.before.mode, self.before.uid, self.before.gid)
@@ -105,6 +114,7 @@ class Interface:
         self._wanted = wanted
         self._name = wanted.name
         self._path = path_of(wanted.name)
+        self._copy = copy_of(wanted.name)
         self._run = command_runner(module)
         self._systemd = Systemd(self._run)
         self._unit = f"wg-quick@{wanted.name}.service"
@@ -123,6 +133,9 @@ class Interface:
                 f"{self._path} has SaveConfig = true: wg-quick overwrites the file, with its "
                 "comments, whenever the interface stops"
             )
+        adopts = outcome.adopts and read_file(self._copy).content is None
+        if adopts:
+            self._steps.append(f"keep {self._path} as it was in {self._copy}")
         self._steps += live.steps
         self._steps += [f"{verb} {self._unit}" for verb in unit_verbs]
         changed = outcome.changed or bool(self._steps)
@@ -130,7 +143,7 @@ class Interface:
         removed &= self._wanted.absent_keys
         outcome.edits.removed += sorted(removed.difference(outcome.edits.removed))
         if not self._check_mode:
-            self._carry_out(outcome, live, unit_verbs)
+            self._carry_out(outcome, live, unit_verbs, adopts=adopts)
         return self._result(
             changed,
             outcome.own_key,
@@ -141,40 +154,52 @@ class Interface:
         )
 
     def absent(self) -> dict[str, t.Any]:
-        """Have the interface down, and with purge, its file gone."""
-        before = read_file(self._path)
-        text = before.text
-        file = WgQuickFile.parse(text, str(self._path)) if text else None
-        own_key = own_key_of(file.interface_settings()) if file else None
-        removes_file = self._wanted.purge and before.content is not None
+        """Have the interface down, and with purge, its file gone or as it was once found."""
+        text, copy = read_file(self._path).text, read_file(self._copy)
+        file = self._parse(text)
+        kept, kept_text = file, text
+        if self._wanted.purge and copy.content is not None:
+            kept, kept_text = self._parse(copy.text), copy.text
+        elif self._wanted.purge and (file is None or file.made_here):
+            kept, kept_text = None, ""
         unit = self._systemd.unit(self._unit)
         verbs = [verb for verb, due in (("stop", unit.is_active), ("disable", unit.enabled)) if due]
         self._steps += [f"{verb} {self._unit}" for verb in verbs]
         brought_up_by_hand = exists(self._name) and not unit.is_active
         if brought_up_by_hand:
             self._steps.append(f"wg-quick down {self._name}")
+        restores = self._wanted.purge and copy.content is not None
+        removes = self._wanted.purge and not restores and kept is None and self._path.exists()
+        if restores:
+            self._steps.append(f"put {self._copy} back as {self._path}")
         if not self._check_mode:
             for verb in verbs:
                 self._systemd.do(verb, self._unit)
             if brought_up_by_hand:
                 self._wg_quick("down", self._name)
-            if removes_file:
+            if restores:
+                write_file(self._path, FileState(copy.content, MODE))
+                remove_file(self._copy)
+            elif removes:
                 remove_file(self._path)
-        kept = file if file and not removes_file else None
         return self._result(
-            bool(self._steps) or removes_file,
-            own_key if kept else None,
+            bool(self._steps) or removes,
+            own_key_of(kept.interface_settings()) if kept else None,
             kept.peers().values() if kept else (),
             PeerEdits(),
-            self._diff(text, "" if removes_file else text, MODE),
+            self._diff(text, kept_text, MODE),
         )
+
+    def _parse(self, text: str) -> WgQuickFile | None:
+        """Return the file with this *text*; None if it is empty."""
+        return WgQuickFile.parse(text, str(self._path)) if text.strip() else None
 
     def _work_out(self) -> Outcome:
         """Find out what the file is to be. Writes nothing, and makes a key only if one is due."""
         before = read_file(self._path)
         text = before.text
-        old = WgQuickFile.parse(text, str(self._path)) if text.strip() else None
-        new = WgQuickFile.parse(text, str(self._path)) if old else WgQuickFile.new(str(self._path))
+        old = self._parse(text)
+        new = self._parse(text) or WgQuickFile.new(str(self._path))
         settings = new.interface_settings()
         own_key = own_key_of(settings)
         given = self._wanted.private_key
@@ -239,7 +264,9 @@ class Interface:
             verbs.append("restart" if unit.is_active else "start")
         return verbs
 
-    def _carry_out(self, outcome: Outcome, live: LivePlan, unit_verbs: t.Iterable[str]) -> None:
+    def _carry_out(
+        self, outcome: Outcome, live: LivePlan, unit_verbs: t.Iterable[str], *, adopts: bool
+    ) -> None:
         """Change the running interface, then the file: should the first fail, a rerun repeats it.
 
         An interface that does not run starts from its file, so this comes after it.
@@ -248,6 +275,8 @@ class Interface:
         if outcome.changed:
             self._validate(text)
         _wg_live.apply(self._name, live, outcome.own_key)
+        if adopts:
+            write_file(self._copy, FileState(outcome.before.content, MODE))
         if outcome.changed:
             write_file(self._path, FileState(text.encode(), MODE))
         for verb in unit_verbs:

@@ -25,6 +25,11 @@ def path_of(name: str) -> pathlib.Path:
     return FOLDER / f"{name}.conf"
 
 
+def copy_of(name: str) -> pathlib.Path:
+    """Return where the file of the interface *name* is kept as it was before it was adopted."""
+    return FOLDER / f"{name}.conf.before-wgsd"
+
+
 def own_key(settings: InterfaceSettings) -> PublicKey | None:
     """Return the public key of the interface as it is configured, None if it is not known.
 

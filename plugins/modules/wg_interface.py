@@ -18,7 +18,8 @@ description:
   - The key pair is made on the host, unless O(private_key) is given. The private key is in that
     file only. It is never returned, logged or shown in a diff.
   - A file that is already there is adopted. Its key, its comments, its order and all settings that
-    this module was not asked to change stay as they are.
+    this module was not asked to change stay as they are. Before its first change it is copied to
+    C(/etc/wireguard/NAME.conf.before-wgsd), which only root can read, as it holds the private key.
   - A running interface is changed to what the file says by the difference alone. Neither the
     interface nor a tunnel is restarted. What differs for another reason is repaired as well, such
     as a peer that was removed by hand.
@@ -151,7 +152,9 @@ options:
     description:
       - With O(state=present), remove peers that are not in O(peers), from the file and from the
         running interface.
-      - With O(state=absent), also remove the file with the private key.
+      - With O(state=absent), also remove the file with the private key. If the file was adopted, it
+        gets the content that it had before the first change instead, and if this module has never
+        changed it, it stays as it is. The interface is down in any case.
     type: bool
     default: false
 requirements:
@@ -293,7 +296,9 @@ peers_removed:
   elements: str
   sample: []
 steps:
-  description: What was done to the running interface and its unit, in words.
+  description:
+    - What was done to the running interface and its unit, in words, and whether an adopted file was
+      copied or put back.
   returned: success
   type: list
   elements: str

@@ -362,6 +362,49 @@ def test_adopts_a_file_with_its_key_comments_and_hooks(module):
     assert private_key not in module.said
 
 
+def test_an_adopted_file_is_as_it_was_after_purge(module):
+    path, copy = module.host.path(CONF), module.host.path(f"{CONF}.before-wgsd")
+    private_key = generate_key()
+    mine = f"# mine\n[Interface]\nPrivateKey = {private_key}\nAddress = 10.0.0.254/24\n"
+    path.write_text(mine, encoding="utf-8")
+    first = {"peers": [peer(BOB, "10.0.0.2/32")]}
+    predicted = module(check_mode=True, **first)
+    assert not copy.exists()
+    done = module(**first)
+    kept = f"keep {CONF} as it was in {CONF}.before-wgsd"
+    assert predicted["steps"] == done["steps"]
+    assert done["steps"][0] == kept
+    assert copy.read_text(encoding="utf-8") == mine
+    assert copy.stat().st_mode & 0o777 == 0o600
+    assert not module(**first)["changed"]
+    assert kept not in module(peers=[peer(CAROL, "10.0.0.3/32")])["steps"]
+    assert copy.read_text(encoding="utf-8") == mine
+
+    predicted = module(check_mode=True, state="absent", purge=True)
+    gone = module(state="absent", purge=True)
+    assert predicted["steps"] == gone["steps"]
+    assert gone["steps"][-1] == f"put {CONF}.before-wgsd back as {CONF}"
+    assert gone["diff"][0]["before"].count("[Peer]") == 2
+    assert gone["diff"][0]["after"] == mine.replace(private_key, "(hidden)")
+    assert private_key not in module.said
+    assert gone["public_key"] == public_key(private_key)
+    assert module.file == mine
+    assert not copy.exists()
+    assert "wg0" not in module.ip("link")
+    assert not module(state="absent", purge=True)["changed"]
+    assert module.file == mine
+
+
+def test_an_adopted_file_that_was_never_changed_has_no_copy_and_stays(module):
+    mine = f"[Interface]\nPrivateKey = {generate_key()}\nAddress = 10.0.0.254/24\n"
+    module.host.path(CONF).write_text(mine, encoding="utf-8")
+    assert module(address=["10.0.0.254/24"])["changed"]
+    assert not module.host.path(f"{CONF}.before-wgsd").exists()
+    module(state="absent", purge=True)
+    assert module.file == mine
+    assert not module(state="absent", purge=True)["changed"]
+
+
 def test_absent_stops_the_interface_and_keeps_the_key_unless_purge(module):
     made = module(address=["10.0.0.254/24"])
     gone = module(state="absent")
@@ -372,6 +415,7 @@ def test_absent_stops_the_interface_and_keeps_the_key_unless_purge(module):
     assert module(check_mode=True, state="absent", purge=True)["changed"]
     module(state="absent", purge=True)
     assert not module.host.path(CONF).exists()
+    assert not module.host.path(f"{CONF}.before-wgsd").exists()
     assert not module(state="absent", purge=True)["changed"]
 
 

@@ -127,6 +127,14 @@ def test_a_name_is_changed_where_it_stands():
     assert file.render() == ADOPTED.replace("# Name = bob", "# Name = robert")
 
 
+def test_knows_a_file_of_its_own_by_the_header():
+    made = WgQuickFile.new("wg0.conf")
+    made.add_peer(key(1))
+    assert made.made_here
+    assert parse(made.render()).made_here
+    assert not parse(ADOPTED).made_here
+
+
 def test_knows_the_file_from_which_a_hook_loads_the_key():
     file = parse("[Interface]\nPostUp = wg set %i private-key /etc/wireguard/key; true\n")
     assert file.interface_settings().private_key_file == "/etc/wireguard/key"
