@@ -101,8 +101,8 @@ def plan(
         resolver: Finds the addresses of a host name.
 
     Raises:
-        UsageError: the device runs on another key, or a peer that only the device has holds an
-            allowed IP of one in the file.
+        UsageError: the device runs on another key, or a peer that only the device has, and has a
+            session with, holds an allowed IP of one in the file.
     """
     planner = _Planner(settings, past or settings, peers, state, now)
     return planner.plan(own_key, before, _Unlisted(purge, absent, unmark), resolver)
@@ -158,7 +158,8 @@ class _Planner:
             self._steps.append("bring the link up")
         changes = self._removals(before, unlisted)
         gone = {change.public_key for change in changes}
-        self._refuse_theft(gone)
+        changes += self._dispossess(gone)
+        gone = {change.public_key for change in changes}
         for peer in self._peers.values():
             change = self._peer(peer, before.get(peer.public_key), resolver)
             if change:
@@ -262,16 +263,32 @@ class _Planner:
                 changes.append(PeerChange(key, remove=True))
         return changes
 
-    def _refuse_theft(self, gone: t.Container[PublicKey]) -> None:
+    def _dispossess(self, gone: t.Container[PublicKey]) -> list[PeerChange]:
+        """Remove peers that only the device has and that hold an allowed IP of one in the file.
+
+        Such a one may be a host's former key, which the client has learned from the zone. One that
+        has a session is in use, and no key of the past.
+        """
+        changes = []
         owners = {block: peer for peer in self._peers.values() for block in peer.allowed_ips}
         for key, live in self._device.peers.items():
-            for block in () if key in self._peers or key in gone else live.allowed_ips:
-                if block in owners:
-                    raise UsageError(
-                        f"peers {owners[block].title} and {key} both have the allowed IP {block}; "
-                        "the second is on the running device only",
-                        "change one of them, or remove the second with purge",
-                    )
+            if key in self._peers or key in gone:
+                continue
+            block = next((block for block in live.allowed_ips if block in owners), None)
+            if block is None:
+                continue
+            owner = owners[block].title
+            if has_session(live, self._now):
+                raise UsageError(
+                    f"peers {owner} and {key} both have the allowed IP {block}; the second is on "
+                    "the running device only, and its tunnel lives",
+                    "change one of them, or remove the second, with state=absent or with purge",
+                )
+            self._steps.append(
+                f"remove peer {key.short}…, whose allowed IP {block} now belongs to {owner}"
+            )
+            changes.append(PeerChange(key, remove=True))
+        return changes
 
     def _peer(
         self, peer: PeerSettings, past: PeerSettings | None, resolver: Resolve

@@ -105,7 +105,7 @@ class Routing:
         add, defaults = [], []
         covers = _Covers(present.difference(remove) if auto else ())
         # Long prefixes last, so that one route covers what lies in it.
-        for block in sorted(wanted, key=lambda block: int(block.rpartition("/")[2])):
+        for block in sorted(wanted, key=lambda block: (int(block.rpartition("/")[2]), block)):
             if auto and block.endswith("/0"):
                 if block not in had or not self.former.is_auto:
                     defaults.append(block)

@@ -26,6 +26,9 @@ description:
   - The endpoint of a peer whose tunnel lives is left as it is on the running interface, since
     WireGuard itself follows a peer that moves. The same goes for the endpoint and the keepalive
     of a peer for which the file has none. These are the client's, see M(wgsd.mesh.wgsd_client).
+  - A peer that only the running interface has stays, as the client may have added it. If it holds
+    an allowed IP of a peer in the file, it is removed if it has no session, since it is mostly the
+    former key of the same host. With a session it is an error.
   - Routes are made as wg-quick makes them, for allowed IPs outside of the interface's own
     networks, in the table that the setting C(Table) of the file names. Only a default route waits
     for the next start of the interface.

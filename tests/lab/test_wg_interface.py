@@ -325,6 +325,18 @@ def test_mark_and_table_change_on_the_running_interface(module):
     assert not module(table="auto", fw_mark="off")["changed"]
 
 
+def test_a_hosts_former_key_on_the_device_gives_way_to_its_new_one(module):
+    module(address=["10.0.0.254/24"])
+    module.host.run(["wg", "set", "wg0", "peer", BOB, "allowed-ips", "10.0.0.2/32"])
+    options = {"peers": [peer(CAROL, "10.0.0.2/32", name="bob")]}
+    predicted = module(check_mode=True, **options)
+    done = module(**options)
+    former = f"remove peer {BOB[:8]}…, whose allowed IP 10.0.0.2/32 now belongs to bob"
+    assert predicted["steps"] == done["steps"] == [former, "add peer bob"]
+    assert module.wg("allowed-ips") == f"{CAROL}\t10.0.0.2/32\n"
+    assert not module(**options)["changed"]
+
+
 def test_brings_an_interface_back_that_was_removed_under_its_unit(module):
     made = module(address=["10.0.0.254/24"])
     module.host.run(["ip", "link", "delete", "wg0"])

@@ -29,6 +29,8 @@ from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.model import (
     Peer,
     PeerChange,
 )
+from hypothesis import given
+from hypothesis import strategies as st
 
 pytestmark = pytest.mark.unit
 
@@ -98,11 +100,80 @@ def test_removes_an_absent_peer_that_only_the_device_has_and_its_route():
     assert plan(state=live(lan), absent={key(2)}).peers == ()
 
 
-def test_refuses_to_take_an_allowed_ip_from_a_peer_that_only_the_device_has():
-    state = live(dataclasses.replace(LIVE_BOB, public_key=key(7)))
+STRANGER = dataclasses.replace(LIVE_BOB, public_key=key(7))
+
+
+def test_a_peer_in_use_that_only_the_device_has_keeps_its_allowed_ips():
+    state = live(dataclasses.replace(STRANGER, last_handshake=NOW - 179))
     with pytest.raises(UsageError, match=r"bob and .* both have the allowed IP 10.0.0.2/32"):
         plan(BOB, state=state)
     assert len(plan(BOB, state=state, purge=True).peers) == 2
+    assert len(plan(BOB, state=state, absent={key(7)}).peers) == 2
+
+
+@pytest.mark.parametrize("handshake", [0.0, NOW - 181])
+def test_a_dead_peer_that_only_the_device_has_gives_way_to_one_of_the_file(handshake):
+    found = plan(BOB, state=live(dataclasses.replace(STRANGER, last_handshake=handshake)))
+    assert found.peers == (
+        PeerChange(key(7), remove=True),
+        PeerChange(key(1), allowed_ips=("10.0.0.2/32",), create=True),
+    )
+    assert found.steps == (
+        f"remove peer {key(7).short}…, whose allowed IP 10.0.0.2/32 now belongs to bob",
+        "add peer bob",
+    )
+
+
+def test_the_other_routes_of_a_peer_that_gave_way_go_with_it():
+    lan = dataclasses.replace(STRANGER, allowed_ips=("10.0.0.2/32", "192.0.2.0/24"))
+    found = plan(BOB, state=live(lan, routes=("10.0.0.0/24", "192.0.2.0/24")))
+    assert found.routes.remove == ("192.0.2.0/24",)
+
+
+_BLOCKS = st.lists(st.sampled_from([f"10.0.0.{n}/32" for n in range(2, 7)]), unique=True)
+
+
+@given(
+    blocks=st.lists(_BLOCKS, max_size=4),
+    peers=st.dictionaries(st.integers(1, 9), st.tuples(_BLOCKS, st.booleans()), max_size=5),
+)
+def test_only_peers_without_a_session_that_hold_what_the_file_gives_away_leave_the_device(
+    blocks, peers
+):
+    given_away = list(dict.fromkeys(block for some in blocks for block in some))
+    # Each allowed IP has one owner in the file, and one on the device, as WireGuard sees to.
+    wanted = [PeerSettings(key(n), allowed_ips=(b,)) for n, b in enumerate(given_away, start=1)]
+    held: dict[str, int] = {}
+    for number, (some, _alive) in peers.items():
+        held.update(dict.fromkeys(some, number))
+    on_device = {
+        number: Peer(
+            key(number),
+            allowed_ips=tuple(b for b, holder in held.items() if holder == number),
+            last_handshake=NOW - 1 if alive else 0.0,
+        )
+        for number, (_some, alive) in peers.items()
+    }
+    in_the_way = {
+        number
+        for number, peer in on_device.items()
+        if number > len(wanted) and set(peer.allowed_ips) & set(given_away)
+    }
+    state = live(*on_device.values())
+    if any(peers[number][1] for number in in_the_way):
+        with pytest.raises(UsageError, match="its tunnel lives"):
+            plan(*wanted, state=state)
+        return
+    changes = plan(*wanted, state=state).peers
+    assert {c.public_key for c in changes if c.remove} == set(map(key, in_the_way))
+    after = {p.public_key: p.allowed_ips for p in on_device.values()}
+    for change in changes:
+        after.pop(change.public_key, None)
+        if not change.remove:
+            after[change.public_key] = change.allowed_ips
+    assert {peer.public_key: peer.allowed_ips for peer in wanted}.items() <= after.items()
+    blocks_after = [block for some in after.values() for block in some]
+    assert len(blocks_after) == len(set(blocks_after))
 
 
 def test_leaves_endpoint_and_keepalive_to_the_client_where_the_file_has_none():
