@@ -20,7 +20,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from . import _wg_live
+from . import _wg_live, _wg_peers
 from ._files import FileState, read_file, remove_file, write_file
 from ._module import command_runner
 from ._systemd import Systemd, UnitState
@@ -53,7 +53,11 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
     Raises:
         WgsdError: it cannot be; see the message.
     """
-    wanted = check_options(module.params)
+    options = dict(module.params)
+    if options["peers_json"] is not None:
+        options["peers"] = _wg_peers.from_json(options["peers_json"])
+        module.no_log_values |= _wg_peers.secrets(options["peers"])
+    wanted = check_options(options)
     if wanted.private_key:
         # The option may have had blanks around it.
         module.no_log_values.add(wanted.private_key)
@@ -309,15 +313,20 @@ class Interface:
             return None
 
     def _diff(self, before: str, after: str, mode: int) -> list[dict[str, str]]:
+        """Return what differs, for whoever has asked: a thousand peers make a long text."""
+        if not self._module._diff:
+            return []
         path = str(self._path)
-        diffs = [
-            {
-                "before_header": path,
-                "after_header": path,
-                "before": masked(before),
-                "after": masked(after, before),
-            }
-        ]
+        diffs = []
+        if before != after:
+            diffs.append(
+                {
+                    "before_header": path,
+                    "after_header": path,
+                    "before": masked(before),
+                    "after": masked(after, before),
+                }
+            )
         if before and mode != MODE:
             diffs.append({"prepared": f"{path}: mode {mode:04o} -> {MODE:04o}\n"})
         if self._steps:
@@ -333,20 +342,14 @@ class Interface:
         diff: list[dict[str, str]],
         listen_port: int | None = None,
     ) -> dict[str, t.Any]:
-        return {
+        there = list(peers)
+        result = {
             "changed": changed,
             "listen_port": listen_port,
             "public_key": own_key.base64 if own_key else None,
             "backend": self._backend(),
-            "peers": [
-                {
-                    "public_key": peer.public_key.base64,
-                    "name": peer.name,
-                    "allowed_ips": list(peer.allowed_ips),
-                    "endpoint": peer.endpoint,
-                    "persistent_keepalive": peer.persistent_keepalive,
-                }
-                for peer in peers
+            "peers_with_endpoint": [
+                peer.name or peer.public_key.base64 for peer in there if peer.endpoint
             ],
             "peers_added": [key.base64 for key in edits.added],
             "peers_changed": [key.base64 for key in edits.changed],
@@ -354,3 +357,15 @@ class Interface:
             "steps": self._steps,
             "diff": diff,
         }
+        if self._module.params["return_peers"]:
+            result["peers"] = [
+                {
+                    "public_key": peer.public_key.base64,
+                    "name": peer.name,
+                    "allowed_ips": list(peer.allowed_ips),
+                    "endpoint": peer.endpoint,
+                    "persistent_keepalive": peer.persistent_keepalive,
+                }
+                for peer in there
+            ]
+        return result
