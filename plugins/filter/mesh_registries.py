@@ -16,6 +16,7 @@ description:
   - Turns hosts of the inventory into the list that the O(wgsd.mesh.wgsd_client#module:registries)
     option of M(wgsd.mesh.wgsd_client) takes.
   - A host with several tunnel addresses is there with each of them.
+  - A host with C(wgsd_state=absent) is left out.
 positional: hosts
 options:
   _input:
@@ -69,6 +70,7 @@ import typing as t
 from ansible.errors import AnsibleFilterError
 from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.errors import UsageError
 from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.model import HostPort
+from ansible_collections.wgsd.mesh.plugins.plugin_utils._mesh import ABSENT
 
 
 def mesh_registries(hostvars: t.Any, hosts: t.Any) -> list[dict[str, str]]:
@@ -84,6 +86,8 @@ def mesh_registries(hostvars: t.Any, hosts: t.Any) -> list[dict[str, str]]:
         if host not in hostvars:
             raise AnsibleFilterError(f"mesh_registries: there is no host {host} in the inventory")
         variables = hostvars[host]
+        if variables.get("wgsd_state") == ABSENT:
+            continue
         endpoint = _endpoint(host, variables.get("wgsd_endpoint"))
         addresses = _addresses(host, variables.get("wgsd_address"))
         found += [{"address": address, **endpoint} for address in addresses]

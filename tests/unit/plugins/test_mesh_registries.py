@@ -55,3 +55,11 @@ def test_names_host_and_variable_of_a_bad_value(variables, problem):
 def test_refuses_hosts_that_are_none(hosts, problem):
     with pytest.raises(AnsibleFilterError, match=problem):
         mesh_registries(HOSTS, hosts)
+
+
+def test_leaves_out_a_registry_that_leaves():
+    hosts = {
+        "old": {"wgsd_state": "absent"},
+        "new": {"wgsd_address": "10.0.0.253/24"},
+    }
+    assert mesh_registries(hosts, ["old", "new"]) == [{"address": "10.0.0.253"}]
