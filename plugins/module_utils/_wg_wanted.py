@@ -139,7 +139,7 @@ def check_options(options: t.Mapping[str, t.Any]) -> Wanted:
     listed = [_peer(i, peer) for i, peer in enumerate(options["peers"] or ())]
     present = tuple(peer for peer in listed if isinstance(peer, WantedPeer))
     wanted = Wanted(
-        name=_parsed("name", _quick_name, options["name"]),
+        name=_parsed("name", quick_name, options["name"]),
         private_key=_optional("private_key", _private_key, options["private_key"]),
         addresses=_each("address", _address, options["address"]),
         listen_port=_optional("listen_port", _range(1, PORT_MAX), options["listen_port"]),
@@ -376,7 +376,12 @@ def _each(where: str, parse: t.Callable[[t.Any], T], values: t.Any) -> tuple[T, 
     return tuple(dict.fromkeys(parsed))
 
 
-def _quick_name(name: str) -> str:
+def quick_name(name: str) -> str:
+    """Return *name*, which wg-quick and the kernel take as the name of an interface.
+
+    Raises:
+        UsageError: one of them does not.
+    """
     check_interface(name)
     if not _QUICK_NAME.fullmatch(name):
         raise UsageError(f"wg-quick does not take the name {name!r}", "use letters and digits")

@@ -137,6 +137,8 @@ options:
       preshared_key:
         description:
           - A secret that both peers share, in base64, as C(wg genpsk) makes it.
+          - A tunnel that lives goes on when it changes. Both ends need the same one by their next
+            handshake, which is within two minutes. M(wgsd.mesh.wg_preshared_keys) makes it.
           - An empty string takes it away.
         type: str
   peers_json:
@@ -191,6 +193,7 @@ seealso:
   - plugin: wgsd.mesh.mesh_peers
     plugin_type: filter
   - module: wgsd.mesh.wg_endpoint
+  - module: wgsd.mesh.wg_preshared_keys
 """
 
 EXAMPLES = r"""

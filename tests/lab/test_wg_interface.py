@@ -79,6 +79,11 @@ class Module:
         self.said = json.dumps(result)
         return result
 
+    def preshared_keys(self, *public_keys: str, **run: t.Any) -> dict[str, t.Any]:
+        """Run wg_preshared_keys."""
+        options = {"interface": "wg0", "public_keys": public_keys}
+        return run_module(self.host, "wg_preshared_keys", options, **run)
+
     @property
     def file(self) -> str:
         """The interface's file."""
@@ -490,3 +495,49 @@ def test_a_living_tunnel_loses_no_packet_and_keeps_its_endpoint(lab, module):
     assert endpoint in module.wg("endpoints")
     alices = [line for line in handshakes.splitlines() if line.startswith(alice.public_key)]
     assert module.wg("latest-handshakes").splitlines() == alices
+
+
+def test_tells_the_preshared_keys_of_its_pairs_and_makes_its_share_of_them(module):
+    assert "make the interface first" in module.preshared_keys(BOB, fails=True)["msg"]
+    assert module.preshared_keys(BOB, check_mode=True)["preshared_keys"] == {}
+    mine = module(address=["10.0.0.254/24"])["public_key"]
+    before = module.file
+    told = module.preshared_keys(BOB, CAROL, mine)
+    assert not told["changed"]
+    assert told["public_key"] == mine
+    assert set(told["preshared_keys"]) == {other for other in (BOB, CAROL) if mine < other}
+    assert module.preshared_keys(BOB, CAROL, check_mode=True)["preshared_keys"] == {}
+    assert module.file == before
+    shared = generate_key()
+    module(peers=[peer(BOB, "10.0.0.2/32", preshared_key=shared)])
+    assert module.preshared_keys(BOB)["preshared_keys"] == {BOB: shared}
+    assert module.preshared_keys(BOB, check_mode=True)["preshared_keys"] == {BOB: shared}
+
+
+def test_pings_go_on_while_both_ends_get_a_preshared_key(lab, module):
+    alice = lab.host("alice").start_wireguard("wg0", address="10.0.0.1/24")
+    known = peer(alice.public_key, "10.0.0.1/32", name="alice")
+    made = module(address=["10.0.0.254/24"], listen_port=51820, peers=[known])
+    registry = ("peer", made["public_key"])
+    whole = ("allowed-ips", "10.0.0.254/32", "endpoint", f"{lab.registry.address}:51820")
+    alice.set(*registry, *whole)
+    lab.host("alice").run(["ping", "-c1", "-W5", "10.0.0.254"])
+    handshakes = module.wg("latest-handshakes")
+    shared = generate_key()
+    lab.host("alice").path("/run/shared").write_text(shared, encoding="utf-8")
+    with pings(lab.host("alice"), "10.0.0.254") as said:
+        time.sleep(0.2)
+        done = module(peers=[known | {"preshared_key": shared}])
+        time.sleep(2)
+        alice.set(*registry, "preshared-key", "/run/shared")
+        time.sleep(1)
+    assert done["steps"] == ["peer alice: set preshared key"]
+    assert " 0% packet loss" in said[0]
+    assert module.wg("latest-handshakes") == handshakes
+    # It counts at the next handshake, which only the right key gets through.
+    alice.set(*registry, "remove")
+    alice.set(*registry, *whole)
+    assert lab.host("alice").run(["ping", "-c1", "-W1", "10.0.0.254"], check=False).returncode
+    alice.set(*registry, "remove")
+    alice.set(*registry, *whole, "preshared-key", "/run/shared")
+    lab.host("alice").run(["ping", "-c1", "-W5", "10.0.0.254"])
