@@ -9,6 +9,7 @@ Private to this collection.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import ipaddress
 import re
@@ -78,7 +79,11 @@ class PeerSettings:
 
 
 class Section:
-    """One section: comments right above its header, the header, and all lines up to the next."""
+    """One section: comments right above its header, the header, and all lines up to the next.
+
+    Attributes:
+        peer: What it was found to say; None if it has to be read, since it is new or was changed.
+    """
 
     def __init__(self, kind: str, header: str, line: int, lead: list[str]) -> None:
         self.kind = kind
@@ -86,6 +91,14 @@ class Section:
         self._header = header
         self._lead = lead
         self._body: list[str] = []
+        self._found: dict[str, list[str]] | None = None
+        self.peer: PeerSettings | None = None
+
+    def copy(self) -> Section:
+        """Return another section that says the same."""
+        other = copy.copy(self)
+        other._lead, other._body = list(self._lead), list(self._body)
+        return other
 
     @classmethod
     def new(cls, kind: str) -> Section:
@@ -95,6 +108,7 @@ class Section:
     def append(self, line: str) -> None:
         """Add a line as it is read."""
         self._body.append(line)
+        self._forget()
 
     def give_up_comments(self) -> list[str]:
         """Take away and return the comment lines at the end: they belong to what follows."""
@@ -105,6 +119,7 @@ class Section:
         if end == 0 or self._body[end - 1].strip():
             return []
         comments, self._body[end:] = self._body[end:], []
+        self._forget()
         return comments
 
     def lines(self) -> list[str]:
@@ -113,13 +128,15 @@ class Section:
 
     def values(self, key: str) -> list[str]:
         """Return all values of *key* (any case), those of list keys one by one."""
-        found: list[str] = []
-        for line in self._body:
-            this, value = _split(line)
-            if this == key.lower():
-                parts = value.split(",") if this in _LISTS else [value]
-                found += [part.strip() for part in parts if part.strip()]
-        return found
+        if self._found is None:
+            self._found = {}
+            for line in self._body:
+                this, value = _split(line)
+                if this:
+                    parts = value.split(",") if this in _LISTS else [value]
+                    values = self._found.setdefault(this, [])
+                    values += [part.strip() for part in parts if part.strip()]
+        return list(self._found.get(key.lower(), ()))
 
     def get(self, key: str) -> str | None:
         """Return the value of *key* that counts, the last one."""
@@ -128,6 +145,7 @@ class Section:
 
     def set(self, key: str, value: str | None) -> None:
         """Give *key* one line with *value* in place of its first one; None takes all away."""
+        self._forget()
         where = [i for i, line in enumerate(self._body) if _split(line)[0] == key.lower()]
         for index in reversed(where[1:] if value is not None else where):
             del self._body[index]
@@ -151,6 +169,7 @@ class Section:
 
     def set_name(self, name: str) -> None:
         """Write the peer's name into its comment line."""
+        self._forget()
         for index, line in enumerate(self._body):
             if _NAME.match(line.strip()):
                 self._body[index] = f"# Name = {name}"
@@ -166,6 +185,9 @@ class Section:
         """Take blank lines at the end away."""
         while self._body and not self._body[-1].strip():
             self._body.pop()
+
+    def _forget(self) -> None:
+        self._found = self.peer = None
 
     def _end_of_settings(self) -> int:
         used = [i for i, line in enumerate(self._body) if _split(line)[0] or _NAME.match(line)]
@@ -224,6 +246,13 @@ class WgQuickFile:
         self._sections = [Section.new(INTERFACE)]
         return self
 
+    def copy(self) -> WgQuickFile:
+        """Return another file that says the same, to be edited apart from this one."""
+        other = WgQuickFile(self.source)
+        other._preamble = list(self._preamble)
+        other._sections = [section.copy() for section in self._sections]
+        return other
+
     @property
     def made_here(self) -> bool:
         """Whether the module has made the file, and has not adopted it."""
@@ -242,7 +271,7 @@ class WgQuickFile:
     def peer_sections(self) -> dict[PublicKey, Section]:
         """Return the ``[Peer]`` sections."""
         return {
-            PublicKey.from_base64(section.get("PublicKey") or ""): section
+            self._peer(section).public_key: section
             for section in self._sections
             if section.kind == PEER
         }
@@ -282,17 +311,20 @@ class WgQuickFile:
 
     def peers(self) -> dict[PublicKey, PeerSettings]:
         """Return what the ``[Peer]`` sections say, in the order of the file."""
-        return {
-            key: PeerSettings(
-                public_key=key,
+        peers = [self._peer(section) for section in self._sections if section.kind == PEER]
+        return {peer.public_key: peer for peer in peers}
+
+    def _peer(self, section: Section) -> PeerSettings:
+        if section.peer is None:
+            section.peer = PeerSettings(
+                public_key=PublicKey.from_base64(section.get("PublicKey") or ""),
                 name=section.name,
-                allowed_ips=self._read(section, "AllowedIPs", self._networks),
+                allowed_ips=self._read(section, "AllowedIPs", _networks),
                 endpoint=section.get("Endpoint"),
                 persistent_keepalive=self._read(section, "PersistentKeepalive", _keepalive),
                 preshared_key=self._secret(section, "PresharedKey"),
             )
-            for key, section in self.peer_sections().items()
-        }
+        return section.peer
 
     def _open(self, content: str, line: str, number: int) -> None:
         kind = content.strip("[]").strip().lower()
@@ -347,15 +379,13 @@ class WgQuickFile:
     def _addresses(values: list[str]) -> tuple[Address, ...]:
         return tuple(ipaddress.ip_interface(value) for value in values)
 
-    @staticmethod
-    def _networks(values: list[str]) -> tuple[str, ...]:
-        # As wg does, mask host bits.
-        return tuple(
-            dict.fromkeys(str(ipaddress.ip_network(value, strict=False)) for value in values)
-        )
-
     def _fail(self, line: int, message: str, remedy: str) -> t.NoReturn:
         raise UsageError(f"{self.source}:{line}: {message}", remedy)
+
+
+def _networks(values: list[str]) -> tuple[str, ...]:
+    # As wg does, mask host bits.
+    return tuple(dict.fromkeys(str(ipaddress.ip_network(value, strict=False)) for value in values))
 
 
 def masked(text: str, before: str = "") -> str:

@@ -203,7 +203,7 @@ class Interface:
         before = read_file(self._path)
         text = before.text
         old = self._parse(text)
-        new = self._parse(text) or WgQuickFile.new(str(self._path))
+        new = old.copy() if old else WgQuickFile.new(str(self._path))
         settings = new.interface_settings()
         own_key = own_key_of(settings)
         given = self._wanted.private_key

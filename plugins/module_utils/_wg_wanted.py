@@ -217,7 +217,8 @@ def check_own(file: WgQuickFile, own_key: PublicKey | None) -> None:
     Raises:
         UsageError: there is such a peer.
     """
-    own = {ipaddress.ip_network(address.ip) for address in file.interface_settings().addresses}
+    addresses = file.interface_settings().addresses
+    own = {str(ipaddress.ip_network(address.ip)) for address in addresses}
     for peer in file.peers().values():
         if peer.public_key == own_key:
             raise UsageError(
@@ -226,7 +227,7 @@ def check_own(file: WgQuickFile, own_key: PublicKey | None) -> None:
                 "give it a new key",
             )
         for block in peer.allowed_ips:
-            if ipaddress.ip_network(block) in own:
+            if block in own:
                 raise UsageError(
                     f"peer {peer.title} has this host's own tunnel address {block} as allowed IP",
                     "give each host a tunnel address of its own",

@@ -127,6 +127,20 @@ def test_a_name_is_changed_where_it_stands():
     assert file.render() == ADOPTED.replace("# Name = bob", "# Name = robert")
 
 
+def test_a_copy_is_edited_apart_and_what_was_not_changed_is_not_read_again():
+    file = parse(ADOPTED)
+    other = file.copy()
+    other.peer_sections()[key(1)].set("AllowedIPs", "10.0.0.9/32")
+    other.interface.set("MTU", "1300")
+    other.add_peer(key(3)).set_name("dave")
+    other.remove_peers([key(2)])
+    assert file.render() == ADOPTED
+    assert file.peers() == parse(ADOPTED).peers()
+    assert other.peers() == parse(other.render()).peers()
+    assert other.interface_settings() == parse(other.render()).interface_settings()
+    assert file.peers()[key(1)] is file.peers()[key(1)]
+
+
 def test_knows_a_file_of_its_own_by_the_header():
     made = WgQuickFile.new("wg0.conf")
     made.add_peer(key(1))
