@@ -11,10 +11,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-import os
-import pathlib
 import socket
-import tempfile
 import time
 import typing as t
 
@@ -29,6 +26,7 @@ from ._wg_own import copy_of, path_of
 from ._wg_own import own_key as own_key_of
 from ._wg_plan import LivePlan, plan
 from ._wg_routes import Table
+from ._wg_tools import WgTools
 from ._wg_wanted import (
     PeerEdits,
     Wanted,
@@ -119,8 +117,8 @@ class Interface:
         self._name = wanted.name
         self._path = path_of(wanted.name)
         self._copy = copy_of(wanted.name)
-        self._run = command_runner(module)
-        self._systemd = Systemd(self._run)
+        run_command = command_runner(module)
+        self._tools, self._systemd = WgTools(run_command), Systemd(run_command)
         self._unit = f"wg-quick@{wanted.name}.service"
         self._steps: list[str] = []
 
@@ -180,7 +178,7 @@ class Interface:
             for verb in verbs:
                 self._systemd.do(verb, self._unit)
             if brought_up_by_hand:
-                self._wg_quick("down", self._name)
+                self._tools.down(self._name)
             if restores:
                 write_file(self._path, FileState(copy.content, MODE))
                 remove_file(self._copy)
@@ -212,7 +210,7 @@ class Interface:
             check_private_key(str(self._path), settings, own_key, given_key)
         if not settings.private_key and not settings.private_key_file:
             to_come = self._check_mode and not given
-            key = given or (_KEY_TO_COME if to_come else self._make_key())
+            key = given or (_KEY_TO_COME if to_come else self._tools.private_key())
             new.interface.set("PrivateKey", key)
             own_key = None if to_come else own_key_of(new.interface_settings())
         edits = edit(new, self._wanted.for_host(own_key))
@@ -220,14 +218,6 @@ class Interface:
             new.interface.set("ListenPort", str(lasting_port(socket.gethostname(), self._name)))
         check_own(new, own_key)
         return Outcome(before, old, new, own_key, edits)
-
-    def _make_key(self) -> str:
-        code, output, errors = self._run(["wg", "genkey"])
-        if code:
-            raise WgsdError(
-                f"wg genkey failed: {errors.strip()}", "on Debian, apt install wireguard-tools"
-            )
-        return output.strip()
 
     def _plan(self, outcome: Outcome) -> LivePlan:
         """Compare the running interface with the file."""
@@ -277,7 +267,7 @@ class Interface:
         """
         text = outcome.new.render()
         if outcome.changed:
-            self._validate(text)
+            self._tools.validate(self._path, text)
         _wg_live.apply(self._name, live, outcome.own_key)
         if adopts:
             write_file(self._copy, FileState(outcome.before.content, MODE))
@@ -285,23 +275,6 @@ class Interface:
             write_file(self._path, FileState(text.encode(), MODE))
         for verb in unit_verbs:
             self._systemd.do(verb, self._unit)
-
-    def _validate(self, text: str) -> None:
-        """Let wg-quick itself read the file before it counts."""
-        # In memory: a private key that was once on a disk may stay there.
-        with tempfile.TemporaryDirectory(dir="/run") as folder:
-            path = pathlib.Path(folder, self._path.name)
-            write_file(path, FileState(text.encode(), MODE, os.geteuid(), os.getegid()))
-            self._wg_quick("strip", str(path))
-
-    def _wg_quick(self, verb: str, what: str) -> None:
-        # Its output holds the private key when it strips.
-        code, _output, errors = self._run(["wg-quick", verb, what])
-        if code:
-            raise WgsdError(
-                f"wg-quick {verb} failed for {self._path}: {errors.strip()}",
-                "wg-quick comes with the Debian package wireguard-tools",
-            )
 
     def _backend(self) -> str | None:
         if not exists(self._name):
