@@ -321,7 +321,7 @@ def _refuse_shared_ips(peers: t.Iterable[PeerSettings]) -> None:
                 raise UsageError(
                     f"peers {other.title} and {peer.title} both have the allowed IP {block}",
                     "WireGuard gives an allowed IP to one peer only: change one of them, or, if "
-                    "one is no longer there, remove it with purge",
+                    "one is no longer there, remove it with state=absent",
                 )
 
 
