@@ -291,6 +291,7 @@ class Interface:
             return []
         path = str(self._path)
         diffs = []
+        # The same text twice shows nothing, and is a lot to send with a thousand peers.
         if before != after:
             diffs.append(
                 {
