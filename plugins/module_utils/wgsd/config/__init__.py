@@ -31,7 +31,14 @@ from .settings import (
     TsigKey,
     ZoneSettings,
 )
-from .tsig import DEFAULT_TSIG_ALGORITHM, TSIG_ALGORITHMS, key_name, read_key, read_keys
+from .tsig import (
+    DEFAULT_TSIG_ALGORITHM,
+    TSIG_ALGORITHMS,
+    key_name,
+    key_secret,
+    read_key,
+    read_keys,
+)
 
 __all__ = [
     "DEFAULT_TSIG_ALGORITHM",
@@ -53,6 +60,7 @@ __all__ = [
     "ZoneSettings",
     "check_interface",
     "key_name",
+    "key_secret",
     "load_client",
     "load_responder",
     "server_address",

@@ -42,7 +42,7 @@ def read_key(field: Field) -> TsigKey:
 
 def _tsig_key(name: str, field: Field) -> TsigKey:
     algorithm = field.optional("algorithm", _algorithm, DEFAULT_TSIG_ALGORITHM)
-    return TsigKey(name, algorithm, _secret(field.required("secret")))
+    return TsigKey(name, algorithm, field.required("secret").parsed(key_secret))
 
 
 def key_name(text: str) -> str:
@@ -74,13 +74,20 @@ def _algorithm(field: Field) -> str:
     return name
 
 
-def _secret(field: Field) -> bytes:
-    # What was written goes into no error: it may be a secret with a slip of the pen.
+def key_secret(text: str) -> bytes:
+    """Return the secret of a TSIG key from Base64.
+
+    Raises:
+        UsageError: not Base64, or too short. What was written is not in the message: it may be a
+            secret with a slip of the pen.
+    """
     remedy = "make one with: openssl rand -base64 32"
     try:
-        secret = base64.b64decode(field.text(), validate=True)
+        secret = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
-        field.fail("not Base64", remedy)
+        raise UsageError("not Base64", remedy) from None
     if len(secret) < TSIG_SECRET_MIN:
-        field.fail(f"the secret has {len(secret)} bytes, not {TSIG_SECRET_MIN} or more", remedy)
+        raise UsageError(
+            f"the secret has {len(secret)} bytes, not {TSIG_SECRET_MIN} or more", remedy
+        )
     return secret
