@@ -22,10 +22,9 @@ import time
 import typing as t
 
 from . import __version__, config, systemd, table
-from .directory import Directory
 from .errors import DeviceError, ServerError, UsageError, WgsdError
 from .names import check_zone
-from .replica import Contents, fetch
+from .replica import list_peers
 
 ALL_DONE = 0
 SOME_PEERS_FAILED = 1
@@ -161,14 +160,8 @@ def _client_settings(arguments: argparse.Namespace) -> config.ClientSettings:
 
 
 def _peers(arguments: argparse.Namespace) -> int:
-    zone, server = check_zone(arguments.zone), config.server_address(arguments.dns)
-    source: Directory | Contents
-    try:
-        source = fetch(zone, server)
-    except ServerError:
-        # Without a transfer the list goes no further than one message, and costs a query a peer.
-        source = Directory(zone, [server])
-    records = source.browse()
+    source = list_peers(arguments.zone, [config.server_address(arguments.dns)])
+    records = source.records
     if arguments.json:
         _say(
             json.dumps(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from .contents import Contents
 from .fetch import fetch
+from .listing import Listing, list_peers
 from .replica import Replica
 
-__all__ = ["Contents", "Replica", "fetch"]
+__all__ = ["Contents", "Listing", "Replica", "fetch", "list_peers"]
