@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from ..errors import DeviceError, NoDeviceError
 from .base import Backend, no_device
-from .kernel import KernelBackend
+from .kernel import KernelBackend, has_wireguard
+from .listing import find_devices
 from .userspace import UserspaceBackend
 
-__all__ = ["Backend", "open_device"]
+__all__ = ["Backend", "find_devices", "has_wireguard", "open_device"]
 
 
 def open_device(name: str) -> Backend:

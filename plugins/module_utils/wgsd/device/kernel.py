@@ -22,6 +22,15 @@ from .memory import PeerMemory
 DUMP_ATTEMPTS = 10
 
 
+def has_wireguard() -> bool:
+    """Whether the kernel has WireGuard. To ask makes it load the module, if there is one."""
+    try:
+        netlink.GenericSocket(wire.FAMILY).close()
+    except (OSError, ValueError):
+        return False
+    return True
+
+
 class KernelBackend:
     """A device of the kernel.
 

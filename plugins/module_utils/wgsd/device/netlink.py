@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Generic netlink in raw messages.
+"""Netlink in raw messages: conversations with a generic family, dumps of rtnetlink.
 
 pyroute2 takes some 5 s to decode a device with 10,000 peers, and 13 MB of memory to be there.
 """
@@ -18,6 +18,7 @@ import typing as t
 #: Seconds that the kernel has for one datagram; it answers at once.
 TIMEOUT = 10.0
 
+_NETLINK_ROUTE = 0
 _NETLINK_GENERIC = 16
 _SOL_NETLINK = 270
 _NETLINK_CAP_ACK = 10
@@ -107,15 +108,9 @@ class GenericSocket:
             ValueError: the answer is not netlink.
         """
         sequence = self._send(command, _NLM_F_DUMP, attributes)
-        while True:
-            for message in self._receive(sequence):
-                if message.flags & _NLM_F_DUMP_INTR:
-                    raise DumpInterrupted
-                if message.type in (_NLMSG_ERROR, _NLMSG_DONE):
-                    _raise_error(message)
-                    return
-                if message.type == self._type:
-                    yield message.body[_GENL_HEADER.size :]
+        for message in _dumped(lambda: self._receive(sequence)):
+            if message.type == self._type:
+                yield message.body[_GENL_HEADER.size :]
 
     def _number_of(self, family: str) -> int:
         name = attribute(_FAMILY_NAME, family.encode() + b"\0")
@@ -142,10 +137,39 @@ class GenericSocket:
         return (message for message in messages(datagram) if message.sequence == sequence)
 
 
-def _open() -> socket.socket:
-    sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_GENERIC)
+def dump_route(command: int, request: bytes) -> t.Iterator[bytes]:
+    """Ask rtnetlink for all objects of a sort and yield the body of each message of the answer.
+
+    Raises:
+        DumpInterrupted: start again.
+        OSError: the kernel refuses.
+        ValueError: the answer is not netlink.
+    """
+    flags = _NLM_F_REQUEST | _NLM_F_DUMP
+    with _open(_NETLINK_ROUTE) as sock:
+        sock.settimeout(TIMEOUT)
+        header = _HEADER.pack(_HEADER.size + len(request), command, flags, 1, 0)
+        sock.sendto(header + request, (0, 0))
+        for message in _dumped(lambda: messages(sock.recv(_RECEIVE_BYTES))):
+            yield message.body
+
+
+def _open(protocol: int = _NETLINK_GENERIC) -> socket.socket:
+    sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
     sock.bind((0, 0))
     return sock
+
+
+def _dumped(receive: t.Callable[[], t.Iterable[Message]]) -> t.Iterator[Message]:
+    """Yield the messages of a dump up to its end."""
+    while True:
+        for message in receive():
+            if message.flags & _NLM_F_DUMP_INTR:
+                raise DumpInterrupted
+            if message.type in (_NLMSG_ERROR, _NLMSG_DONE):
+                _raise_error(message)
+                return
+            yield message
 
 
 def _raise_error(message: Message) -> None:
