@@ -1,0 +1,258 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, wgsd.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Ansible module wgsd_info: the peers that a zone has, as data."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: wgsd_info
+short_description: Read the WireGuard peers of a zone
+version_added: 0.1.0
+author:
+  - wgsd.mesh contributors (@wgsd-mesh)
+description:
+  - Asks the DNS servers of a zone for all WireGuard peers that the zone has, as
+    M(wgsd.mesh.wgsd_responder) serves them.
+  - It asks from the managed host, which may reach servers inside the tunnel that the controller
+    does not. The lookup P(wgsd.mesh.wgsd#lookup) asks from the controller.
+  - The zone is transferred (RFC 5936). From a server that does not allow this, its peers are
+    browsed and looked up one by one (RFC 6763).
+options:
+  zone:
+    description: Name of the zone.
+    type: str
+    required: true
+  servers:
+    description:
+      - DNS servers of the zone, as C(ADDRESS) or C(ADDRESS:PORT), asked in this order, until one
+        has told the whole zone.
+    type: list
+    elements: str
+    required: true
+  key:
+    description:
+      - The TSIG key (RFC 8945) that queries are signed with.
+      - None are signed if omitted.
+    type: dict
+    suboptions:
+      name:
+        description: Name of the key.
+        type: str
+        required: true
+      algorithm:
+        description: Its algorithm.
+        type: str
+        choices: [hmac-sha224, hmac-sha256, hmac-sha384, hmac-sha512]
+        default: hmac-sha256
+      secret:
+        description: Its secret in Base64.
+        type: str
+        required: true
+  timeout:
+    description: Seconds to wait for a server each time.
+    type: float
+    default: 1.0
+requirements:
+  - Python >= 3.9
+  - dnspython >= 2.3.0 (Debian package python3-dnspython)
+extends_documentation_fragment:
+  - wgsd.mesh.attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: N/A
+    details:
+      - This module changes nothing.
+notes:
+  - Needs no special rights.
+seealso:
+  - module: wgsd.mesh.wg_info
+  - module: wgsd.mesh.wg_endpoint
+  - module: wgsd.mesh.wgsd_responder
+  - plugin: wgsd.mesh.wgsd
+    plugin_type: lookup
+"""
+
+EXAMPLES = r"""
+- name: Read the zone
+  wgsd.mesh.wgsd_info:
+    zone: example.com.
+    servers: [10.0.0.254]
+  register: mesh
+
+- name: Fail if Bob is not in it
+  ansible.builtin.assert:
+    that: "'bob' in mesh.peers | map(attribute='name')"
+
+- name: Read it with signed queries, from the first of two servers that answers
+  wgsd.mesh.wgsd_info:
+    zone: example.com.
+    servers: [10.0.0.254, "203.0.113.53:5353"]
+    key:
+      name: mesh.example.com.
+      secret: "{{ vault_mesh_secret }}"
+"""
+
+RETURN = r"""
+zone:
+  description: Name of the zone, absolute and in lower case.
+  returned: success
+  type: str
+  sample: example.com.
+serial:
+  description: Serial of the version that was read, null if the server does not tell one.
+  returned: success
+  type: int
+  sample: 3912345678
+server:
+  description: The server that told the zone.
+  returned: success
+  type: str
+  sample: 10.0.0.254:53
+peers:
+  description: The peers, sorted by name, then by key. Those without a name come last.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: The peer's name, null if the zone tells none.
+      type: str
+    public_key:
+      description: Its public key, in base64.
+      type: str
+    endpoint:
+      description: Where it is reached, null if the zone does not know.
+      type: str
+    address:
+      description: The address of RV(peers[].endpoint), or null.
+      type: str
+    port:
+      description: The port of RV(peers[].endpoint), or null.
+      type: int
+    allowed_ips:
+      description: Its allowed IPs in CIDR notation.
+      type: list
+      elements: str
+    instance:
+      description: The name that its records have, a DNS-SD instance name.
+      type: str
+  sample:
+    - name: bob
+      public_key: NnLaTLn2dpGfNp3lkAKjOhZBk9kW3jJqYfa0pZsAdhg=
+      endpoint: 203.0.113.5:51820
+      address: 203.0.113.5
+      port: 51820
+      allowed_ips: [10.0.0.2/32]
+      instance: >-
+        gzznutfz6z3jdhzwtxszaavdhilede6zc3pde2tb622klgyaoyma====._wireguard._udp.example.com.
+failures:
+  description:
+    - Peers that the zone lists and whose records are of no use.
+    - The keys are public keys, in base64. The values say what is wrong.
+  returned: success
+  type: dict
+  sample: {}
+"""
+
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.wgsd.mesh.plugins.module_utils._module import run_guarded
+from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.config import (
+    DEFAULT_TSIG_ALGORITHM,
+    TSIG_ALGORITHMS,
+    TsigKey,
+    key_name,
+    key_secret,
+    server_address,
+)
+from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.errors import ServerError, UsageError
+from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.model import PeerRecord
+from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.names import instance_name
+from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.replica import list_peers
+
+
+def run(module: AnsibleModule) -> dict[str, t.Any]:
+    """Ask for the zone."""
+    options = module.params
+    if options["timeout"] <= 0:
+        raise UsageError(
+            f"timeout: {options['timeout']:g} is out of range", "give more than 0 seconds"
+        )
+    listing = list_peers(
+        options["zone"],
+        [server_address(text) for text in options["servers"]],
+        signing_key(options["key"]) if options["key"] else None,
+        timeout=options["timeout"],
+    )
+    if listing.serial is None and not listing.records and not listing.failures:
+        # A resolver says of names that are nowhere no less.
+        raise ServerError(
+            f"{listing.server} does not know the zone {listing.zone}",
+            "check the name of the zone, and give servers that serve it",
+        )
+    return {
+        "zone": listing.zone,
+        "serial": listing.serial,
+        "server": str(listing.server),
+        "peers": [describe(record, listing.zone) for record in listing.records],
+        "failures": {key.base64: reason for key, reason in listing.failures.items()},
+    }
+
+
+def signing_key(wanted: t.Mapping[str, str]) -> TsigKey:
+    """Return the key of the option ``key``.
+
+    Raises:
+        UsageError: its name or its secret is none.
+    """
+    try:
+        secret = key_secret(wanted["secret"])
+    except UsageError as exc:
+        raise UsageError(f"key.secret: {exc.message}", exc.remedy) from None
+    return TsigKey(key_name(wanted["name"]), wanted["algorithm"], secret)
+
+
+def describe(record: PeerRecord, zone: str) -> dict[str, t.Any]:
+    """Return a peer as documented."""
+    endpoint = record.endpoint
+    return {
+        "name": record.name,
+        "public_key": record.public_key.base64,
+        "endpoint": str(endpoint) if endpoint else None,
+        "address": endpoint.address if endpoint else None,
+        "port": endpoint.port if endpoint else None,
+        "allowed_ips": list(record.allowed_ips),
+        "instance": instance_name(record.public_key, zone),
+    }
+
+
+def main() -> None:
+    key = {
+        "name": {"type": "str", "required": True},
+        "algorithm": {
+            "type": "str",
+            "choices": list(TSIG_ALGORITHMS),
+            "default": DEFAULT_TSIG_ALGORITHM,
+        },
+        "secret": {"type": "str", "required": True, "no_log": True},
+    }
+    module = AnsibleModule(
+        argument_spec={
+            "zone": {"type": "str", "required": True},
+            "servers": {"type": "list", "elements": "str", "required": True},
+            "key": {"type": "dict", "options": key, "no_log": False},
+            "timeout": {"type": "float", "default": 1.0},
+        },
+        supports_check_mode=True,
+    )
+    run_guarded(module, run)
+
+
+if __name__ == "__main__":
+    main()
