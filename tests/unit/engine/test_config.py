@@ -159,6 +159,14 @@ def test_every_field_of_the_client_is_read(write):
     )
 
 
+def test_a_client_discovers_members_only_when_it_is_told_to(write):
+    text = "interface: wg0\nzone: example.com.\nregistries: [10.0.0.254]\n"
+    assert not config.load_client(write(text)).discover
+    assert config.load_client(write(text + "discover: true\n")).discover
+    with pytest.raises(UsageError, match="discover"):
+        config.load_client(write(text + "discover: some\n"))
+
+
 def test_a_registry_may_say_where_its_wireguard_is_found(write):
     path = write(
         "interface: wg0\nzone: example.com.\nregistries:\n- 10.0.0.252\n- {address: 10.0.0.253}\n"

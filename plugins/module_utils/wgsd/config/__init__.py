@@ -116,7 +116,7 @@ def load_client(path: pathlib.Path) -> ClientSettings:
         UsageError: the file cannot be read or a field is wrong; the message has file and line.
     """
     top = read(path)
-    top.only("interface", "zone", "registries", "keepalive", "key", "metrics_file")
+    top.only("interface", "zone", "registries", "keepalive", "key", "metrics_file", "discover")
     registries = top.required("registries").each(_registry, at_least=1)
     return ClientSettings(
         interface=top.required("interface").parsed(check_interface),
@@ -128,7 +128,14 @@ def load_client(path: pathlib.Path) -> ClientSettings:
         key=top.optional("key", read_key, None),
         anchors={server: anchor for server, anchor in registries if anchor},
         metrics_file=top.optional("metrics_file", _metrics_file, None),
+        discover=top.optional("discover", _yes_or_no, False),
     )
+
+
+def _yes_or_no(field: Field) -> bool:
+    if not field.is_bool():
+        field.fail("true or false is expected here")
+    return field.boolean()
 
 
 def _metrics_file(field: Field) -> pathlib.Path:

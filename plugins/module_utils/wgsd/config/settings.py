@@ -173,6 +173,7 @@ class ClientSettings:
             registry's DNS server; without an entry, where it was found last.
         metrics_file: Where to write metrics for node_exporter's textfile collector; None for
             nowhere.
+        discover: Whether to add members of the zone that the device lacks.
     """
 
     interface: str
@@ -182,3 +183,4 @@ class ClientSettings:
     key: TsigKey | None = None
     anchors: t.Mapping[Endpoint, HostPort] = dataclasses.field(default_factory=dict)
     metrics_file: pathlib.Path | None = None
+    discover: bool = False
