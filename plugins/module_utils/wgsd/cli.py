@@ -29,8 +29,8 @@ from .replica import list_peers
 ALL_DONE = 0
 SOME_PEERS_FAILED = 1
 
-CLIENT_CONFIG = pathlib.Path("/etc/wgsd/client.yml")
-RESPONDER_CONFIG = pathlib.Path("/etc/wgsd/responder.yml")
+CLIENT_CONFIG = config.CONFIG_FOLDER / config.Instance("client").config_name
+RESPONDER_CONFIG = config.CONFIG_FOLDER / config.Instance("responder").config_name
 
 
 def main(argv: t.Sequence[str] | None = None) -> int:
@@ -79,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.set_defaults(run=_peers)
 
     sub = commands.add_parser("status", help="show how the responder is and how peers are reached")
-    sub.add_argument("--interface", help="default: those of the configurations in /etc/wgsd")
+    sub.add_argument("--interface", help="default: those of all configurations in /etc/wgsd")
     sub.add_argument("--verbose", action="store_true", help="explain every peer")
     sub.add_argument("--json", action="store_true", help="for machines")
     sub.set_defaults(run=_status)
@@ -193,27 +193,38 @@ def _status(arguments: argparse.Namespace) -> int:
     from .responder import report
 
     now = time.time()
-    interfaces, followed, registry = _places(arguments.interface)
-    found = report.read(report.path(), now) if registry else None
-    problems: list[WgsdError] = [found.problem] if found and found.problem else []
-    served = {zone.device for zone in registry.zones} if registry else set()
+    if arguments.interface is None:
+        places = status.find_places(config.CONFIG_FOLDER)
+    else:
+        places = status.Places((config.check_interface(arguments.interface),))
+    found = {
+        instance: report.read(report.path_of(instance), now, instance.service)
+        for instance in places.responders
+    }
+    problems: list[WgsdError] = [*places.problems]
+    problems += [each.problem for each in found.values() if each.problem]
     parts = []
-    for interface in interfaces:
-        names = status.names_of(registry, interface) if registry else {}
+    for interface in places.interfaces:
+        names = places.names(interface)
         try:
             part = status.collect(interface, client.report_path(interface), now, names)
         except DeviceError as exc:
             part = status.out_of_reach(interface, exc)
             problems.append(exc)
         else:
-            if interface == followed and part["client"]["problem"]:
-                problems.append(_no_client(part))
-        part["responder"] = status.responder(found) if found and interface in served else None
+            if interface in places.clients and part["client"]["problem"]:
+                problems.append(_no_client(part, *places.clients[interface]))
+        server = places.server(interface)
+        part["responder"] = status.responder(found[server], server) if server else None
         parts.append(part)
     if arguments.json:
         _say(json.dumps(parts, indent=2))
     else:
-        texts = [status.render_responder(found.report, now)] if found and found.report else []
+        texts = [
+            status.render_responder(each.report, now, instance)
+            for instance, each in found.items()
+            if each.report
+        ]
         texts += [
             status.render(part, now, verbose=arguments.verbose)
             for part in parts
@@ -226,31 +237,13 @@ def _status(arguments: argparse.Namespace) -> int:
     return max((problem.exit_code for problem in problems), default=ALL_DONE)
 
 
-def _no_client(part: t.Mapping[str, t.Any]) -> ServerError:
+def _no_client(
+    part: t.Mapping[str, t.Any], instance: config.Instance, path: pathlib.Path
+) -> ServerError:
     return ServerError(
-        f"{part['interface']}: {part['client']['problem']}, and {CLIENT_CONFIG} is there",
-        "see: systemctl status wgsd-client; journalctl -u wgsd-client",
+        f"{part['interface']}: {part['client']['problem']}, and {path} is there",
+        f"see: systemctl status {instance.service}; journalctl -u {instance.service}",
     )
-
-
-def _places(named: str | None) -> tuple[list[str], str | None, config.ResponderSettings | None]:
-    """Return the interfaces to show, that of a client, and a registry's responder's settings."""
-    if named is not None:
-        return [config.check_interface(named)], None, None
-    registry = None
-    followed = None
-    interfaces: list[str] = []
-    if CLIENT_CONFIG.exists():
-        followed = config.load_client(CLIENT_CONFIG).interface
-        interfaces.append(followed)
-    if RESPONDER_CONFIG.exists():
-        registry = config.load_responder(RESPONDER_CONFIG)
-        interfaces += [zone.device for zone in registry.zones]
-    if not interfaces:
-        raise UsageError(
-            f"there is neither {CLIENT_CONFIG} nor {RESPONDER_CONFIG}", "give --interface"
-        )
-    return list(dict.fromkeys(interfaces)), followed, registry
 
 
 def _keys(arguments: argparse.Namespace) -> int:

@@ -13,8 +13,8 @@ import time
 
 import pytest
 
-from wgsd import cli
-from wgsd.config import load_responder
+from wgsd import cli, config
+from wgsd.config import instances, load_responder
 from wgsd.errors import NoDeviceError
 from wgsd.keys import PublicKey
 from wgsd.model import Device, Endpoint, Peer
@@ -51,10 +51,11 @@ class Registry:
                 BOB: Peer(BOB, allowed_ips=("10.0.0.2/32",)),
             }
         }
-        monkeypatch.setattr(cli, "RESPONDER_CONFIG", self.responder_config)
-        monkeypatch.setattr(cli, "CLIENT_CONFIG", self.client_config)
+        self.path = folder / "wgsd-responder/status.json"
+        self.path.parent.mkdir()
+        monkeypatch.setattr(config, "CONFIG_FOLDER", folder)
+        monkeypatch.setattr(instances, "RUNTIME_FOLDER", folder)
         monkeypatch.setattr(peers, "open_device", self.open)
-        monkeypatch.setenv("RUNTIME_DIRECTORY", str(folder))
         self.board = Board.create(["example.com."], 2, ["wg0"])
         zone, device = self.board.zones["example.com."], self.board.devices["wg0"]
         zone.set(ZoneFigure.SERIAL, 1_800_000_017)
@@ -81,7 +82,7 @@ class Registry:
         before = report.snapshot(self.board, settings, listening, trouble, now - 2)
         before["queries"]["answered"] -= 25
         report.write(
-            report.path(),
+            self.path,
             report.snapshot(self.board, settings, listening, trouble, now, before),
         )
 
@@ -89,13 +90,14 @@ class Registry:
     def open(self, name):
         if name not in self.devices:
             raise NoDeviceError(f"{name}: no such device")
+        self._opened = name
         yield self
-        return
 
     kind = "kernel"
 
     def read(self):
-        return Device("wg0", PublicKey(b"r" * 32), 51820, 0, self.devices["wg0"])
+        name = self._opened
+        return Device(name, PublicKey(b"r" * 32), 51820, 0, self.devices[name])
 
 
 @pytest.fixture
@@ -162,14 +164,14 @@ def test_a_stale_report_is_shown_with_its_age_and_gives_exit_code_3(registry, ca
 
 
 def test_without_a_report_the_peers_are_shown_and_the_exit_code_is_3(registry, capsys):
-    for spoil in (lambda: None, lambda: report.path().write_text("nonsense")):
+    for spoil in (lambda: None, lambda: registry.path.write_text("nonsense")):
         spoil()
         assert cli.main(["status"]) == 3
         out, err = capsys.readouterr()
         assert "alice" in out
         assert "responder" not in out
         assert err.startswith("wgsd status: ")
-        assert str(report.path()) in err
+        assert str(registry.path) in err
         assert len(err.splitlines()) == 1
 
 
@@ -223,3 +225,61 @@ def test_a_host_without_configurations_is_told_to_name_an_interface(registry, ca
     registry.responder_config.unlink()
     assert cli.main(["status"]) == 2
     assert "give --interface" in capsys.readouterr().err
+
+
+def lab_of(registry):
+    """Have a second mesh there: its responder on wg1, which reports, and its client."""
+    folder = registry.responder_config.parent
+    (folder / "responder-lab.yml").write_text(
+        f'zones: [{{zone: example.com, device: wg1, names: {{"{BOB.base64}": bob}}}}]\n'
+    )
+    (folder / "client-lab.yml").write_text(
+        "interface: wg1\nzone: example.com\nregistries: [10.1.0.254]\n"
+    )
+    registry.devices["wg1"] = {BOB: Peer(BOB, allowed_ips=("10.1.0.2/32",))}
+    (folder / "wgsd-responder-lab").mkdir()
+    told = json.loads(registry.path.read_text())
+    for part in (*told["zones"], *told["devices"]):
+        part["device"] = "wg1"
+    (folder / "wgsd-responder-lab/status.json").write_text(json.dumps(told))
+
+
+def test_all_meshes_of_a_host_are_shown_each_with_its_responder(registry, capsys):
+    registry.report()
+    lab_of(registry)
+    assert cli.main(["status"]) == 3
+    out, err = capsys.readouterr()
+    first, second, *interfaces = out.split("\n\n")
+    assert first.startswith("responder 0.")
+    assert second.startswith("responder@lab 0.")
+    assert [text.split()[0] for text in interfaces] == ["wg1", "wg0"]
+    assert "\nbob " in interfaces[0]
+    assert "\nalice " in interfaces[1]
+    assert "client-lab.yml is there; see: systemctl status wgsd-client@lab; journalctl -u " in err
+    assert cli.main(["status", "--json"]) == 3
+    found = {part["interface"]: part for part in json.loads(capsys.readouterr().out)}
+    for interface, instance in (("wg0", None), ("wg1", "lab")):
+        told = found[interface]["responder"]
+        assert told["instance"] == instance
+        assert told["report"]["zones"][0]["device"] == interface
+
+
+def test_a_responder_without_a_report_is_named_by_its_instance(registry, capsys):
+    registry.report()
+    lab_of(registry)
+    (registry.responder_config.parent / "wgsd-responder-lab/status.json").unlink()
+    assert cli.main(["status"]) == 3
+    out, err = capsys.readouterr()
+    assert out.startswith("responder 0.")
+    assert "responder@lab" not in out
+    assert "see whether it runs: systemctl status wgsd-responder@lab\n" in err
+
+
+def test_a_bad_configuration_of_one_mesh_hides_no_other(registry, capsys):
+    registry.report()
+    bad = registry.responder_config.with_name("client-lab.yml")
+    bad.write_text("interface: wg1\n")
+    assert cli.main(["status"]) == 2
+    out, err = capsys.readouterr()
+    assert "\nalice " in out
+    assert err.startswith(f"wgsd status: {bad}:1: registries is missing")

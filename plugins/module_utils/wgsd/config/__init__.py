@@ -15,6 +15,7 @@ from ..keys import PublicKey
 from ..model import Endpoint, HostPort, parse_network
 from ..names import absolute, check_label, check_zone
 from .fields import Field, read
+from .instances import CONFIG_FOLDER, Instance, check_instance, configured
 from .settings import (
     DEFAULT_KEEPALIVE,
     DEFAULT_RATE_LIMIT,
@@ -41,6 +42,7 @@ from .tsig import (
 )
 
 __all__ = [
+    "CONFIG_FOLDER",
     "DEFAULT_TSIG_ALGORITHM",
     "DEFAULT_VALIDITY",
     "DNS_PORT",
@@ -52,13 +54,16 @@ __all__ = [
     "CatalogSettings",
     "ClientSettings",
     "DnssecSettings",
+    "Instance",
     "PublishTarget",
     "Remote",
     "ResponderSettings",
     "SelfSettings",
     "TsigKey",
     "ZoneSettings",
+    "check_instance",
     "check_interface",
+    "configured",
     "key_name",
     "key_secret",
     "load_client",

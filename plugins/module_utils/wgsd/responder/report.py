@@ -14,7 +14,7 @@ import pathlib
 import typing as t
 
 from .. import __version__, table
-from ..config import ResponderSettings
+from ..config import Instance, ResponderSettings
 from ..errors import ServerError
 from ..model import Endpoint
 from . import stats
@@ -22,7 +22,8 @@ from .stats import Board, Main, Notifying, Reading, ZoneFigure
 
 log = logging.getLogger(__name__)
 
-_DEFAULT_FOLDER = "/run/wgsd-responder"
+_ONLY = Instance("responder")
+_NAME = "status.json"
 _NS = 1e9
 #: Seconds after which a report says that nobody writes it any more.
 STALE = 10.0
@@ -32,7 +33,12 @@ def path() -> pathlib.Path:
     """Return where the report is: in the unit's RuntimeDirectory, or where that would be."""
     # One unit may have several such folders (systemd.exec(5)).
     folder = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
-    return pathlib.Path(folder or _DEFAULT_FOLDER, "status.json")
+    return pathlib.Path(folder, _NAME) if folder else path_of(_ONLY)
+
+
+def path_of(instance: Instance) -> pathlib.Path:
+    """Return where the unit of *instance* has the report."""
+    return instance.runtime_dir / _NAME
 
 
 def snapshot(
@@ -130,11 +136,12 @@ class Found(t.NamedTuple):
     problem: ServerError | None
 
 
-def read(path: pathlib.Path, now: float) -> Found:
+def read(path: pathlib.Path, now: float, service: str = _ONLY.service) -> Found:
     """Read the report in *path*.
 
     Args:
         now: Seconds since the epoch.
+        service: What systemd calls the responder that writes it.
     """
     try:
         report = json.loads(path.read_text(encoding="utf-8"))
@@ -143,7 +150,7 @@ def read(path: pathlib.Path, now: float) -> Found:
     except FileNotFoundError:
         return _nothing(
             f"there is no report of a responder in {path}",
-            "see whether it runs: systemctl status wgsd-responder",
+            f"see whether it runs: systemctl status {service}",
         )
     except OSError as exc:
         return _nothing(
@@ -157,14 +164,14 @@ def read(path: pathlib.Path, now: float) -> Found:
     if version != __version__:
         return _nothing(
             f"the responder that runs is of version {version}, this command of {__version__}",
-            "let the new one take over: systemctl reload wgsd-responder",
+            f"let the new one take over: systemctl reload {service}",
         )
     problem = None
     if age > STALE:
         problem = ServerError(
             f"the responder's report {path} is {table.age(age)} old: the responder (process"
             f" {report['pid']}) was killed or hangs",
-            "see: systemctl status wgsd-responder; journalctl -u wgsd-responder",
+            f"see: systemctl status {service}; journalctl -u {service}",
         )
     return Found(report, problem)
 

@@ -7,7 +7,17 @@
 from __future__ import annotations
 
 from .peers import collect, names_of, out_of_reach
+from .places import Places, find_places
 from .registry import render_responder, responder
 from .text import render
 
-__all__ = ["collect", "names_of", "out_of_reach", "render", "render_responder", "responder"]
+__all__ = [
+    "Places",
+    "collect",
+    "find_places",
+    "names_of",
+    "out_of_reach",
+    "render",
+    "render_responder",
+    "responder",
+]

@@ -9,18 +9,22 @@ from __future__ import annotations
 import typing as t
 
 from .. import table
+from ..config import Instance
 from ..responder.report import STALE, Found
 
+_ONLY = Instance("responder")
 
-def responder(found: Found) -> dict[str, t.Any]:
+
+def responder(found: Found, instance: Instance = _ONLY) -> dict[str, t.Any]:
     """Return how the responder is, ready for JSON."""
     return {
+        "instance": instance.name or None,
         "report": found.report,
         "problem": str(found.problem) if found.problem else None,
     }
 
 
-def render_responder(report: dict[str, t.Any], now: float) -> str:
+def render_responder(report: dict[str, t.Any], now: float, instance: Instance = _ONLY) -> str:
     """Return a responder's report, with its zones as a table.
 
     Args:
@@ -28,7 +32,7 @@ def render_responder(report: dict[str, t.Any], now: float) -> str:
     """
     age = now - report["written"]
     lines = [
-        f"responder {report['version']} (process {report['pid']}),"
+        f"{instance.service.removeprefix('wgsd-')} {report['version']} (process {report['pid']}),"
         f" serving for {table.age(report['written'] - report['started'])}"
         f" on {', '.join(report['listening']) or 'no address'}"
         + (f", as of {table.age(age)} ago" if age > STALE else ""),
