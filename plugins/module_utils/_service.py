@@ -9,6 +9,7 @@ Private to this collection.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import grp
 import json
@@ -22,13 +23,14 @@ from ansible.module_utils.basic import AnsibleModule
 
 from . import _units, _zipapp
 from ._files import FileState, read_file, remove_file, write_file
+from ._instances import There
 from ._module import command_runner
 from ._reload import reload, running_since
 from ._systemd import Systemd, UnitState
+from .wgsd.config import CONFIG_FOLDER, Instance, configured
 from .wgsd.errors import DependencyError, UsageError, WgsdError
 
 ENGINE = pathlib.Path("/usr/local/bin/wgsd")
-CONFIG_FOLDER = pathlib.Path("/etc/wgsd")
 UNIT_FOLDER = pathlib.Path("/etc/systemd/system")
 SYSUSERS = pathlib.Path("/etc/sysusers.d/wgsd.conf")
 PYTHON = "/usr/bin/python3"
@@ -46,7 +48,8 @@ print(*(name for name in sys.argv[1:] if importlib.util.find_spec(name) is None)
 SETTLE = 1.0
 #: Seconds between two looks at a daemon that is coming up.
 PAUSE = 0.1
-DAEMONS = ("responder", "client")
+#: Units of daemons, with or without an instance.
+_UNITS = tuple(f"wgsd-{d}{i}.service" for d in ("responder", "client") for i in ("", "@*"))
 #: A secret in a configuration as `dump` writes it, and as anybody may have.
 _SECRET = re.compile(r'^(\s*secret: )".*"$', re.MULTILINE)
 _ANY_SECRET = re.compile(r"""secret["']?\s*(:|$)""", re.MULTILINE)
@@ -59,10 +62,12 @@ class Service:
     """A daemon and how it is to be.
 
     Attributes:
-        daemon: ``responder`` or ``client``.
+        instance: Which daemon, and for which mesh.
         settings: What goes into its configuration.
         load: Reads a configuration file as the daemon does; raises UsageError.
         unit_text: Makes the text of its unit of its command line.
+        keep_apart: Raises UsageError if the settings take something from another configuration
+            that is on the host, by instance, or if another mesh has this one's place.
         answers: Raises WgsdError if the daemon, which is said to be up, does not do its work.
         libraries: What it imports, and the Debian packages that have it.
         has_secrets: Whether others than root and the daemon must not read its configuration.
@@ -71,10 +76,11 @@ class Service:
         timeout: Seconds that a reload may take.
     """
 
-    daemon: str
+    instance: Instance
     settings: t.Mapping[str, t.Any]
-    load: t.Callable[[pathlib.Path], object]
+    load: t.Callable[[pathlib.Path], t.Any]
     unit_text: t.Callable[[str], str]
+    keep_apart: t.Callable[[Instance, t.Any, There[t.Any]], None]
     answers: t.Callable[[], None]
     libraries: t.Mapping[str, str] = dataclasses.field(default_factory=lambda: LIBRARIES)
     has_secrets: bool = False
@@ -84,12 +90,12 @@ class Service:
     @property
     def unit(self) -> str:
         """The unit's name."""
-        return f"wgsd-{self.daemon}.service"
+        return self.instance.unit
 
     @property
     def config_path(self) -> pathlib.Path:
         """Where its configuration lies."""
-        return CONFIG_FOLDER / f"{self.daemon}.yml"
+        return CONFIG_FOLDER / self.instance.config_name
 
     @property
     def unit_path(self) -> pathlib.Path:
@@ -98,7 +104,7 @@ class Service:
 
     def command(self, engine: pathlib.Path, config: pathlib.Path) -> str:
         """Return its command line."""
-        return f"{engine} {self.daemon} --config {config}"
+        return f"{engine} {self.instance.daemon} --config {config}"
 
 
 def dump(settings: t.Mapping[str, t.Any]) -> str:
@@ -197,8 +203,8 @@ class _Host:
         unit = self._unit()
         verbs = _verbs(unit, False, None)
         paths = [service.unit_path, service.config_path]
-        others = [UNIT_FOLDER / f"wgsd-{daemon}.service" for daemon in DAEMONS]
-        if not any(path.exists() for path in others if path != service.unit_path):
+        units = (path for pattern in _UNITS for path in UNIT_FOLDER.glob(pattern))
+        if all(path == service.unit_path for path in units):
             paths += [ENGINE, SYSUSERS]
         due = [path for path in paths if path.exists()]
         self._steps += [f"{verb} {service.unit}" for verb in verbs]
@@ -225,16 +231,33 @@ class _Host:
             config_path = pathlib.Path(folder, self._service.config_path.name)
             config_path.write_bytes(config)
             try:
-                if self._check_mode:
-                    self._service.load(config_path)
-                else:
+                self._keep_apart(config_path)
+                if not self._check_mode:
                     self._require_libraries()
                     self._check_with(pathlib.Path(folder, "wgsd"), engine, config_path)
-            except DependencyError as exc:
-                self._module.warn(f"the configuration was not checked: {exc}")
             except UsageError as exc:
                 name = f"the new {self._service.config_path}"
                 raise UsageError(str(exc).replace(str(config_path), name)) from None
+
+    def _keep_apart(self, config_path: pathlib.Path) -> None:
+        """See that the new configuration takes nothing from another mesh on this host."""
+        service = self._service
+        paths = configured(service.instance.daemon, CONFIG_FOLDER)
+        try:
+            wanted = service.load(config_path)
+        except DependencyError as exc:
+            # In a real run the engine, under a Python that may have it, has the last word.
+            if self._check_mode:
+                self._module.warn(f"the configuration was not checked: {exc}")
+            elif paths.keys() - {service.instance}:
+                self._module.warn(f"the configuration was not compared with the others': {exc}")
+            return
+        there = {}
+        for instance, path in paths.items():
+            # One that is no good belongs to nobody.
+            with contextlib.suppress(UsageError):
+                there[instance] = path, service.load(path)
+        service.keep_apart(service.instance, wanted, there)
 
     def _require_libraries(self) -> None:
         libraries = self._service.libraries

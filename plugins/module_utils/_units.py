@@ -12,6 +12,8 @@ from __future__ import annotations
 import pathlib
 import typing as t
 
+from .wgsd.config import Instance
+
 USER = "wgsd"
 SYSUSERS = f"""\
 # Written by the Ansible collection wgsd.mesh.
@@ -33,7 +35,7 @@ ExecStart={command}
 Restart=always
 RestartSec=1
 TimeoutStartSec=60
-User={user}
+{slice}User={user}
 Group={user}
 """
 _RESPONDER = """\
@@ -44,7 +46,7 @@ KillMode=mixed
 WatchdogSec=30
 # While the daemon restarts, systemd keeps its sockets and queries wait in them: two per address.
 FileDescriptorStoreMax=512
-RuntimeDirectory=wgsd-responder
+RuntimeDirectory={runtime}
 RuntimeDirectoryMode=0755
 StateDirectory={state}
 StateDirectoryMode=0750
@@ -52,10 +54,11 @@ UMask=0022
 # The tunnels come first, also where systemd shares the processor out by service.
 CPUWeight=20
 """
+# All clients of a host share the folder, which none takes away from another.
 _CLIENT = """\
 # It shows itself every 20 s at the latest, unless a device or a server keeps it waiting.
 WatchdogSec=60
-RuntimeDirectory=wgsd
+RuntimeDirectory={runtime}
 RuntimeDirectoryMode=0755
 # Large blocks of memory are given back at once: a read of a thousand peers is 400 KB.
 Environment=MALLOC_MMAP_THRESHOLD_=65536
@@ -64,8 +67,8 @@ RuntimeDirectoryPreserve=yes
 UMask=0022
 {writable}\
 """
-#: The client's RuntimeDirectory, where it may write in any case.
-_CLIENT_RUNTIME = pathlib.PurePath("/run/wgsd")
+#: By itself, systemd shares the processor out to all instances of a daemon as if they were one.
+_INSTANCE_SLICE = "Slice=system.slice\n"
 _SANDBOX = """\
 AmbientCapabilities={capabilities}
 CapabilityBoundingSet={capabilities}
@@ -102,17 +105,21 @@ WantedBy=multi-user.target
 """
 
 
-def responder(command: str, devices: t.Iterable[str], state: pathlib.PurePath) -> str:
+def responder(
+    command: str, devices: t.Iterable[str], state: pathlib.PurePath, instance: str = ""
+) -> str:
     """Return the responder's unit.
 
     Args:
         command: The daemon's command line.
         devices: The interfaces that it reads.
         state: Its state directory, relative to /var/lib.
+        instance: The name of the instance; empty for the one without a name.
     """
+    own = Instance("responder", instance)
     return (
-        _head("wgsd-responder", "DNS-SD responder for WireGuard peers", command, devices)
-        + _RESPONDER.format(command=command, state=state)
+        _head(own, "DNS-SD responder for WireGuard peers", command, devices)
+        + _RESPONDER.format(command=command, state=state, runtime=own.runtime_dir.name)
         + _SANDBOX.format(
             capabilities="CAP_NET_ADMIN CAP_NET_BIND_SERVICE CAP_DAC_OVERRIDE",
             # Its processes give up rights, and workers stand back for others.
@@ -121,19 +128,22 @@ def responder(command: str, devices: t.Iterable[str], state: pathlib.PurePath) -
     )
 
 
-def client(command: str, device: str, metrics_file: str | None = None) -> str:
+def client(command: str, device: str, metrics_file: str | None = None, instance: str = "") -> str:
     """Return the client's unit. See `responder`.
 
     Args:
         metrics_file: Where it writes its metrics.
     """
-    folder = pathlib.PurePath(metrics_file).parent if metrics_file else _CLIENT_RUNTIME
+    own = Instance("client", instance)
+    # There it may write in any case.
+    runtime = pathlib.PurePath(own.runtime_dir)
+    folder = pathlib.PurePath(metrics_file).parent if metrics_file else runtime
     # systemd takes a blank for the end of a path, and a percent sign for the begin of a specifier.
     quoted = str(folder).replace("%", "%%")
-    writable = "" if folder == _CLIENT_RUNTIME else f'ReadWritePaths="-{quoted}"\n'
+    writable = "" if folder == runtime else f'ReadWritePaths="-{quoted}"\n'
     return (
-        _head("wgsd-client", "Endpoint client for WireGuard peers", command, [device])
-        + _CLIENT.format(writable=writable)
+        _head(own, "Endpoint client for WireGuard peers", command, [device])
+        + _CLIENT.format(writable=writable, runtime=runtime.name)
         + _SANDBOX.format(
             capabilities="CAP_NET_ADMIN CAP_DAC_OVERRIDE",
             # It gives up rights.
@@ -142,12 +152,13 @@ def client(command: str, device: str, metrics_file: str | None = None) -> str:
     )
 
 
-def _head(unit: str, description: str, command: str, devices: t.Iterable[str]) -> str:
+def _head(instance: Instance, description: str, command: str, devices: t.Iterable[str]) -> str:
     quick = " ".join(f"wg-quick@{device}.service" for device in dict.fromkeys(devices))
     return _HEAD.format(
-        unit=f"{unit}.service",
-        description=description,
+        unit=instance.unit,
+        description=f"{description} ({instance.name})" if instance.name else description,
         order=f"After={quick}\nWants={quick}\n",
         command=command,
+        slice=_INSTANCE_SLICE if instance.name else "",
         user=USER,
     )

@@ -14,14 +14,26 @@ version_added: 0.1.0
 author:
   - wgsd.mesh contributors (@wgsd-mesh)
 description:
-  - Installs the client on this host, configures it, and runs it as the unit C(wgsd-client).
+  - Installs the client on this host, configures it, and runs it as the unit C(wgsd-client), or
+    C(wgsd-client@INSTANCE).
   - The client looks the peers of a WireGuard interface up in a zone, and sets the endpoints of
     those that have no tunnel. It never touches a tunnel that lives.
   - What is installed is one file, C(/usr/local/bin/wgsd), made of the sources that this module
     comes with. It is also the command C(wgsd).
   - The new client checks the new configuration before anything is replaced.
   - The service is restarted only if something that it reads has changed.
+  - A host that belongs to several meshes has an O(instance) of the client for each of them.
 options:
+  instance:
+    description:
+      - Name of the mesh, on a host that belongs to several, as letters, digits and inner hyphens.
+      - With V(lab), the unit is C(wgsd-client@lab), and the configuration is
+        C(/etc/wgsd/client-lab.yml) instead of C(/etc/wgsd/client.yml).
+      - It is an error if that configuration is there for another O(interface), or if another
+        instance has this one. To rename an interface, first remove its client with
+        O(state=absent).
+      - If omitted or empty, the client has no such name, as the only one of a host.
+    type: str
   interface:
     description:
       - The WireGuard interface.
@@ -76,11 +88,16 @@ options:
         it is; a symbolic link in the collector's folder can lead there.
       - None are written if omitted.
     type: path
+  discover:
+    description: Whether to add members of the zone that the interface lacks.
+    type: bool
+    default: false
   state:
     description:
       - V(started) means installed, running, and started at boot.
       - V(stopped) means installed, but neither running nor started at boot.
-      - V(absent) means not installed. The system user C(wgsd) stays.
+      - V(absent) means not installed, whatever its O(interface). The system user C(wgsd) stays, and
+        with another client or responder of this host the command C(wgsd) too.
     type: str
     choices: [started, stopped, absent]
     default: started
@@ -93,6 +110,8 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
+    details:
+      - The place of a client that an earlier task would remove is still taken.
   diff_mode:
     support: full
 notes:
@@ -128,6 +147,13 @@ EXAMPLES = r"""
       name: mesh.example.com.
       secret: "{{ vault_mesh_secret }}"
 
+- name: Connect the peers of wg1, which is of another mesh
+  wgsd.mesh.wgsd_client:
+    instance: lab
+    interface: wg1
+    zone: lab.example.com.
+    registries: [10.1.0.254]
+
 - name: Remove the client
   wgsd.mesh.wgsd_client:
     state: absent
@@ -153,40 +179,54 @@ import pathlib
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.wgsd.mesh.plugins.module_utils import _service, _tsig_keys, _units
+from ansible_collections.wgsd.mesh.plugins.module_utils import (
+    _instances,
+    _service,
+    _tsig_keys,
+    _units,
+)
 from ansible_collections.wgsd.mesh.plugins.module_utils._module import run_guarded
 from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.config import (
     DEFAULT_TSIG_ALGORITHM,
     TSIG_ALGORITHMS,
+    Instance,
     TsigKey,
+    check_instance,
     key_name,
     load_client,
 )
 from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.errors import UsageError, WgsdError
 
 SETTINGS = ("interface", "zone", "registries")
-CONFIG = _service.CONFIG_FOLDER / "client.yml"
 
 
 def run(module: AnsibleModule) -> dict[str, t.Any]:
     """Bring the service into the wanted state."""
     options = module.params
+    instance = Instance("client", check_instance(options["instance"] or ""))
     settings = {name: options[name] for name in (*SETTINGS, "keepalive")}
     key = None
     if options["key"] and options["state"] != "absent":
-        key = signing_key(options["key"], key_in(CONFIG), predicting=module.check_mode)
+        there = key_in(_service.CONFIG_FOLDER / instance.config_name)
+        key = signing_key(options["key"], there, predicting=module.check_mode)
         module.no_log_values.add(key["secret"])
         settings["key"] = key
     if options["metrics_file"] is not None:
         settings["metrics_file"] = options["metrics_file"]
+    if options["discover"]:
+        settings["discover"] = True
     service = _service.Service(
-        daemon="client",
+        instance=instance,
         settings=settings,
         load=load_client,
         has_secrets=key is not None,
         unit_text=functools.partial(
-            _units.client, device=options["interface"], metrics_file=options["metrics_file"]
+            _units.client,
+            device=options["interface"],
+            metrics_file=options["metrics_file"],
+            instance=instance.name,
         ),
+        keep_apart=_instances.keep_clients_apart,
         # It works when it stays up: a registry out of reach is its business, not a failure.
         answers=lambda: None,
     )
@@ -242,12 +282,14 @@ def main() -> None:
     }
     module = AnsibleModule(
         argument_spec={
+            "instance": {"type": "str"},
             "interface": {"type": "str"},
             "zone": {"type": "str"},
             "registries": {"type": "list", "elements": "raw"},
             "keepalive": {"type": "int", "default": 25, "no_log": False},
             "key": {"type": "dict", "options": key, "no_log": False},
             "metrics_file": {"type": "path"},
+            "discover": {"type": "bool", "default": False},
             "state": {
                 "type": "str",
                 "choices": ["started", "stopped", "absent"],

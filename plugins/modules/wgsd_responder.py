@@ -14,7 +14,8 @@ version_added: 0.1.0
 author:
   - wgsd.mesh contributors (@wgsd-mesh)
 description:
-  - Installs the responder on this host, configures it, and runs it as the unit C(wgsd-responder).
+  - Installs the responder on this host, configures it, and runs it as the unit C(wgsd-responder),
+    or C(wgsd-responder@INSTANCE).
   - The responder reads the peers of a WireGuard interface and serves their endpoints as DNS-SD,
     below C(_wireguard._udp) of a zone.
   - What is installed is one file, C(/usr/local/bin/wgsd), made of the sources that this module
@@ -23,7 +24,20 @@ description:
   - The service is reloaded only if something that it reads has changed, and restarted only if its
     unit has changed, or if it is of a version that cannot be reloaded. Neither loses a query.
   - When a reload fails, the responder goes on with what it had, and this module fails.
+  - One responder serves any number of zones. A host that is the registry of several meshes can also
+    have an O(instance) for each of them.
 options:
+  instance:
+    description:
+      - Name of the mesh, on a host that is the registry of several, as letters, digits and inner
+        hyphens.
+      - With V(lab), the unit is C(wgsd-responder@lab), and the configuration is
+        C(/etc/wgsd/responder-lab.yml) instead of C(/etc/wgsd/responder.yml).
+      - It is an error if that configuration is there, and has no zone and no interface in common
+        with O(zones), or if another instance has one of these interfaces. To rename a zone and its
+        interface at once, first remove the responder with O(state=absent).
+      - If omitted or empty, the responder has no such name, as the only one of a host.
+    type: str
   zones:
     description:
       - The zones to serve.
@@ -176,14 +190,15 @@ options:
   state_dir:
     description:
       - Folder for what has to survive a restart. It must be below C(/var/lib).
+      - C(/var/lib/wgsd) if omitted, and with an O(instance) C(/var/lib/wgsd-INSTANCE).
     type: path
-    default: /var/lib/wgsd
   state:
     description:
       - V(started) means installed, running, answering, and started at boot.
       - V(stopped) means installed, but neither running nor started at boot.
-      - V(absent) means not installed. What is in O(state_dir), the keys in C(/etc/wgsd/keys), and
-        the system user C(wgsd) stay.
+      - V(absent) means not installed, whatever its O(zones). What is in O(state_dir), the keys in
+        C(/etc/wgsd/keys), and the system user C(wgsd) stay, and with another responder or client of
+        this host the command C(wgsd) too.
     type: str
     choices: [started, stopped, absent]
     default: started
@@ -204,6 +219,7 @@ attributes:
     support: full
     details:
       - Whether the configured interfaces are there is checked in a real run only.
+      - The place of a responder that an earlier task would remove is still taken.
   diff_mode:
     support: full
 notes:
@@ -257,6 +273,14 @@ EXAMPLES = r"""
     keys:
       ns2.example.com.: {}
 
+- name: Serve the peers of wg1, which is of another mesh
+  wgsd.mesh.wgsd_responder:
+    instance: lab
+    zones:
+      - zone: lab.example.com.
+        device: wg1
+        self: true
+
 - name: Remove the responder
   wgsd.mesh.wgsd_responder:
     state: absent
@@ -278,18 +302,21 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.wgsd.mesh.plugins.module_utils import (
     _answers,
+    _instances,
     _secondaries,
     _service,
     _tsig_keys,
     _units,
 )
 from ansible_collections.wgsd.mesh.plugins.module_utils._module import run_guarded
-from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.config import load_responder
+from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.config import (
+    Instance,
+    check_instance,
+    load_responder,
+)
 from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.errors import UsageError
 
 STATE_ROOT = pathlib.PurePath("/var/lib")
-#: Where the responder reports, as its unit has it.
-REPORT = pathlib.Path("/run/wgsd-responder/status.json")
 METRICS_LIBRARY = {"prometheus_client": "python3-prometheus-client"}
 SIGNING_LIBRARY = {"cryptography": "python3-cryptography"}
 #: Options that go into the configuration as they are.
@@ -298,7 +325,9 @@ PLAIN = ("listen", "rate_limit", "workers", "metrics", "state_dir")
 
 def run(module: AnsibleModule) -> dict[str, t.Any]:
     """Bring the service into the wanted state."""
-    options = module.params
+    instance = Instance("responder", check_instance(module.params["instance"] or ""))
+    state_dir = module.params["state_dir"] or str(instance.state_dir)
+    options = {**module.params, "state_dir": state_dir}
     is_absent = options["state"] == "absent"
     keyring = _tsig_keys.Keyring(
         {} if is_absent else options["keys"] or {},
@@ -309,20 +338,22 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
     settings = configuration(options, keyring)
     zones = settings["zones"]
     service = _service.Service(
-        daemon="responder",
+        instance=instance,
         settings=settings,
         load=load_responder,
         unit_text=functools.partial(
             _units.responder,
             devices=[zone["device"] for zone in zones],
-            state=state_below(options["state_dir"]),
+            state=state_below(state_dir),
+            instance=instance.name,
         ),
+        keep_apart=_instances.keep_responders_apart,
         answers=lambda: answers(service.config_path, options["timeout"]),
         libraries=_service.LIBRARIES
         | (METRICS_LIBRARY if options["metrics"] else {})
         | (SIGNING_LIBRARY if any(zone.get("dnssec") for zone in zones) else {}),
         has_secrets=True,
-        report=REPORT,
+        report=instance.runtime_dir / "status.json",
         timeout=options["timeout"],
     )
     return _service.converge(module, service)
@@ -416,6 +447,7 @@ def main() -> None:
     }
     module = AnsibleModule(
         argument_spec={
+            "instance": {"type": "str"},
             "zones": {"type": "list", "elements": "dict", "options": zone},
             "listen": {"type": "list", "elements": "str"},
             "catalog": {"type": "dict", "options": catalog},
@@ -424,7 +456,7 @@ def main() -> None:
             "rate_limit": {"type": "int"},
             "workers": {"type": "int"},
             "metrics": {"type": "str"},
-            "state_dir": {"type": "path", "default": "/var/lib/wgsd"},
+            "state_dir": {"type": "path"},
             "state": {
                 "type": "str",
                 "choices": ["started", "stopped", "absent"],

@@ -20,8 +20,15 @@ import yaml
 
 pytest.importorskip("ansible")
 
-from ansible_collections.wgsd.mesh.plugins.module_utils import _files, _service, _units, _zipapp
+from ansible_collections.wgsd.mesh.plugins.module_utils import (
+    _files,
+    _instances,
+    _service,
+    _units,
+    _zipapp,
+)
 from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.config import (
+    Instance,
     load_client,
     load_responder,
 )
@@ -33,6 +40,10 @@ pytestmark = pytest.mark.unit
 SETTINGS = {"interface": "wg0", "zone": "example.com.", "registries": ["10.0.0.254"]}
 
 
+APART = {
+    "client": _instances.keep_clients_apart,
+    "responder": _instances.keep_responders_apart,
+}
 ZONES = [{"zone": "example.com.", "device": "wg0"}]
 SECRET, NEW_SECRET = "b2xkIHNlY3JldCBvbGQgc2VjcmV0", "bmV3IHNlY3JldCBuZXcgc2VjcmV0"
 
@@ -107,11 +118,12 @@ class Host:
 class Daemon:
     """Runs the service module for a daemon on a `Host`."""
 
-    def __init__(self, folder: pathlib.Path, host: Host, settings, **fields) -> None:
+    def __init__(self, folder, host: Host, settings, instance, **fields) -> None:
         self.folder, self.host = folder, host
         self.warnings: list[str] = []
-        self.unit_text = f"a unit of {fields['daemon']}\n"
-        self._settings, self._fields = settings, fields
+        self.unit_text = f"a unit of {instance.service}\n"
+        self._settings, self._fields = settings, {"instance": instance, **fields}
+        self._fields["keep_apart"] = APART[instance.daemon]
 
     def __call__(self, state="started", check_mode=False, answers=lambda: None, **settings):
         self.host.commands.clear()
@@ -119,6 +131,7 @@ class Daemon:
             params={"state": state},
             check_mode=check_mode,
             tmpdir=str(self.folder),
+            host=self.host,
             warn=self.warnings.append,
         )
         service = _service.Service(
@@ -152,14 +165,14 @@ def folder(tmp_path, monkeypatch):
 @pytest.fixture
 def host(request, monkeypatch):
     host = Host(load_responder if "responder" in request.fixturenames else load_client)
-    monkeypatch.setattr(_service, "command_runner", lambda module: host.run)
+    monkeypatch.setattr(_service, "command_runner", lambda module: module.host.run)
     monkeypatch.setattr(_service, "_group_id", lambda name: os.getegid() if host.has_group else -1)
     return host
 
 
 @pytest.fixture
 def client(folder, host):
-    return Daemon(folder, host, SETTINGS, daemon="client", load=load_client)
+    return Daemon(folder, host, SETTINGS, Instance("client"), load=load_client)
 
 
 @pytest.fixture
@@ -170,7 +183,7 @@ def responder(folder, host):
         folder,
         host,
         {"zones": ZONES},
-        daemon="responder",
+        Instance("responder"),
         load=load_responder,
         has_secrets=True,
         report=host.report,
@@ -180,6 +193,15 @@ def responder(folder, host):
     host.can_reload = True
     assert daemon()["steps"] == []
     return daemon
+
+
+@pytest.fixture
+def lab(folder, host):
+    """The client of another mesh on the same host."""
+    other = Host(load_client)
+    other.has_group = True
+    settings = {**SETTINGS, "interface": "wg1", "zone": "lab.example.com."}
+    return Daemon(folder, other, settings, Instance("client", "lab"), load=load_client)
 
 
 def test_installs_engine_configuration_user_and_unit_and_starts_it(client, host, folder):
@@ -399,6 +421,140 @@ def test_absent_removes_what_no_other_daemon_needs(client, host, folder):
     assert not client(state="absent")["changed"]
 
 
+def test_a_second_mesh_has_files_of_its_own_and_leaves_those_of_the_first(client, lab, folder):
+    client()
+    before = (folder / "etc/wgsd/client.yml").read_bytes()
+    lab()
+    assert load_client(folder / "etc/wgsd/client-lab.yml").interface == "wg1"
+    assert (folder / "etc/systemd/system/wgsd-client@lab.service").exists()
+    assert lab.host.commands == [
+        "systemctl daemon-reload",
+        "systemctl enable wgsd-client@lab.service",
+        "systemctl restart wgsd-client@lab.service",
+    ]
+    assert (folder / "etc/wgsd/client.yml").read_bytes() == before
+    assert not client()["changed"]
+
+
+def test_an_engine_that_one_mesh_has_upgraded_restarts_the_daemon_of_the_other_in_its_run(
+    client, lab, monkeypatch
+):
+    client()
+    lab()
+    # systemd tells whole seconds, and a test is over within one.
+    for daemon in (client, lab):
+        daemon.host.since -= 60
+        os.utime(_service.ENGINE, (0, 0))
+    for path in (*_service.CONFIG_FOLDER.iterdir(), *_service.UNIT_FOLDER.iterdir()):
+        os.utime(path, (0, 0))
+    assert not lab()["changed"]
+    monkeypatch.setattr(_zipapp, "build", lambda: b"another engine")
+    assert client()["steps"] == ["restart wgsd-client.service"]
+    assert lab()["steps"] == ["restart wgsd-client@lab.service"]
+
+
+def test_the_engine_goes_with_the_last_mesh(client, lab, folder):
+    client()
+    lab()
+    client(state="absent")
+    assert _service.ENGINE.exists()
+    assert _service.SYSUSERS.exists()
+    assert not lab()["changed"]
+    # What somebody has added to a unit is no daemon.
+    (folder / "etc/systemd/system/wgsd-client@lab.service.d").mkdir()
+    lab(state="absent")
+    assert not _service.ENGINE.exists()
+    assert not _service.SYSUSERS.exists()
+
+
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_a_client_of_another_interface_is_not_replaced_but_told_to_be_an_instance(
+    client, host, folder, check_mode
+):
+    client()
+    path = folder / "etc/wgsd/client.yml"
+    before = path.read_bytes()
+    with pytest.raises(
+        UsageError, match=rf"^{path} is there for wg0, not for wg1; .*give this one an instance"
+    ):
+        client(check_mode=check_mode, interface="wg1")
+    assert path.read_bytes() == before
+    assert host.commands == []
+
+
+def test_an_interface_gets_another_name_once_its_client_is_removed(client, folder):
+    client()
+    client(state="absent", interface="wg1")
+    assert client(interface="wg1")["changed"]
+    assert load_client(folder / "etc/wgsd/client.yml").interface == "wg1"
+
+
+def test_a_configuration_that_is_no_good_keeps_no_place(client, folder):
+    client()
+    (folder / "etc/wgsd/client.yml").write_text("interface: wg7\n")
+    assert client()["changed"]
+    assert load_client(folder / "etc/wgsd/client.yml").interface == "wg0"
+
+
+def test_an_interface_has_one_client(client, lab, folder):
+    client()
+    with pytest.raises(UsageError, match=rf"wg0 has a client already: {folder}/etc/wgsd/client.y"):
+        lab(interface="wg0")
+    assert not (folder / "etc/wgsd/client-lab.yml").exists()
+    lab()
+    client(state="absent")
+    with pytest.raises(UsageError, match=r"'state: absent' and 'instance: lab' first"):
+        client(interface="wg1")
+
+
+def test_two_clients_do_not_write_their_metrics_to_one_file(client, lab):
+    client(metrics_file="/run/wgsd/client.prom")
+    with pytest.raises(UsageError, match=r"metrics_file: .*client\.yml has /run/wgsd/client\.prom"):
+        lab(metrics_file="/run/wgsd/client.prom")
+
+
+def test_a_zone_and_its_device_change_one_at_a_time(responder, folder):
+    responder(zones=[{"zone": "example.com.", "device": "wg1"}])
+    responder(zones=[{"zone": "Example.net", "device": "wg1"}])
+    path = folder / "etc/wgsd/responder.yml"
+    for check_mode in (True, False):
+        with pytest.raises(
+            UsageError,
+            match=rf"^{path} is there for example.net. of wg1, not for example.com. of wg0; .*inst",
+        ):
+            responder(check_mode=check_mode)
+    responder(state="absent")
+    assert responder()["changed"]
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "problem"),
+    [
+        ({"device": "wg0"}, {}, "wg0 has a responder already: .*responder.yml is there for it"),
+        ({"state_dir": "/var/lib/wgsd"}, {}, "state_dir: .*responder.yml has /var/lib/wgsd alr"),
+        ({"metrics": "10.0.0.1"}, {"metrics": "10.0.0.1:9586"}, "metrics: .*has 10.0.0.1:9586"),
+        ({"listen": ["192.0.2.1"]}, {"listen": ["192.0.2.1:53"]}, "listen: .*has 192.0.2.1:53"),
+        ({"listen": ["192.0.2.1"]}, {"listen": ["0.0.0.0"]}, "listen: .*has 192.0.2.1:53"),
+        ({"listen": ["192.0.2.1"]}, {"listen": ["192.0.2.1:54", "::"]}, None),
+        ({}, {}, None),
+    ],
+)
+def test_a_responder_takes_nothing_from_that_of_another_mesh(tmp_path, own, other, problem):
+    def settings(name, device="wg1", **given):
+        path = tmp_path / name
+        path.write_text(_service.dump({"zones": [{**ZONES[0], "device": device}], **given}))
+        return path, load_responder(path)
+
+    there = {Instance("responder"): settings("responder.yml", device="wg0", **other)}
+    lab = Instance("responder", "lab")
+    _path, wanted = settings("responder-lab.yml", **{"state_dir": str(lab.state_dir), **own})
+    if problem is None:
+        _instances.keep_responders_apart(lab, wanted, there)
+    else:
+        with pytest.raises(UsageError, match=problem):
+            _instances.keep_responders_apart(lab, wanted, there)
+
+
 @pytest.mark.parametrize(
     "settings",
     [
@@ -422,6 +578,24 @@ def test_the_unit_orders_itself_after_its_interface():
     text = _units.responder("wgsd responder", ["wg0", "wg1", "wg0"], pathlib.PurePath("wgsd"))
     assert "After=wg-quick@wg0.service wg-quick@wg1.service\n" in text
     assert "StateDirectory=wgsd\n" in text
+
+
+def test_an_instance_has_a_unit_with_folders_and_a_share_of_the_processor_of_its_own():
+    arguments = ("wgsd responder", ["wg1"], pathlib.PurePath("wgsd-lab"))
+    only, text = _units.responder(*arguments), _units.responder(*arguments, instance="lab")
+    assert "systemctl edit wgsd-responder@lab.service\n" in text
+    assert "RuntimeDirectory=wgsd-responder-lab\n" in text
+    assert "Slice=system.slice\n" in text
+    assert "RuntimeDirectory=wgsd-responder\n" in only
+    assert "Slice=" not in only
+
+
+def test_clients_share_the_folder_of_their_reports_and_none_takes_it_away():
+    for instance in ("", "lab"):
+        text = _units.client("wgsd client", "wg1", "/run/wgsd/lab.prom", instance=instance)
+        assert "RuntimeDirectory=wgsd\n" in text
+        assert "RuntimeDirectoryPreserve=yes\n" in text
+        assert "ReadWritePaths" not in text
 
 
 def test_the_clients_unit_may_write_where_its_metrics_go():
