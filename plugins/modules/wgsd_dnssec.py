@@ -25,10 +25,16 @@ options:
     description: Name of the zone.
     type: str
     required: true
+  instance:
+    description:
+      - The instance of the responder, see M(wgsd.mesh.wgsd_responder).
+      - If omitted or empty, the responder without such a name.
+    type: str
   state_dir:
-    description: The folder in which the responder keeps its state.
+    description:
+      - The folder in which the responder keeps its state.
+      - C(/var/lib/wgsd) if omitted, and with an O(instance) C(/var/lib/wgsd-INSTANCE).
     type: path
-    default: /var/lib/wgsd
   state:
     description:
       - V(present) makes the first key if there is none, and removes keys that have left the zone.
@@ -126,6 +132,10 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.wgsd.mesh.plugins.module_utils._module import command_runner, run_guarded
 from ansible_collections.wgsd.mesh.plugins.module_utils._reload import reload, running_since
 from ansible_collections.wgsd.mesh.plugins.module_utils._systemd import Systemd
+from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.config import (
+    Instance,
+    check_instance,
+)
 from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.errors import UsageError, WgsdError
 from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.names import check_zone
 from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.responder.keys import (
@@ -135,16 +145,13 @@ from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.responder.keys impo
     Role,
 )
 
-UNIT = "wgsd-responder.service"
-#: Where the responder reports, as its unit has it.
-REPORT = pathlib.Path("/run/wgsd-responder/status.json")
-
 
 def run(module: AnsibleModule) -> dict[str, t.Any]:
     """Bring the keys into the wanted state."""
     options = module.params
     zone = check_zone(options["zone"])
-    folder = pathlib.Path(options["state_dir"])
+    instance = Instance("responder", check_instance(options["instance"] or ""))
+    folder = pathlib.Path(options["state_dir"] or instance.state_dir)
     store = KeyStore(folder, zone, dry=module.check_mode)
     before = describe(store.read(), zone)
     if not folder.is_dir() and not module.check_mode:
@@ -153,7 +160,7 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
         store.have()
         changed = store.forget() or not before
     else:
-        changed = _roll(module, store)
+        changed = _roll(module, store, instance)
     foreign = foreign_files(folder / FOLDER)
     if not module.check_mode:
         for path in foreign:
@@ -167,20 +174,22 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
     }
 
 
-def _roll(module: AnsibleModule, store: KeyStore) -> bool:
+def _roll(module: AnsibleModule, store: KeyStore, instance: Instance) -> bool:
     """Do a step of a rollover, have the responder follow it, and return whether that took anything.
 
     Raises:
         WgsdError: the step cannot be done yet, or the responder does not follow.
     """
     systemd = Systemd(command_runner(module))
+    # Where the responder reports, as its unit has it.
+    report = instance.runtime_dir / "status.json"
     if module.check_mode:
         is_read = True
     else:
-        unit = systemd.unit(UNIT)
-        since = running_since(unit, REPORT)
+        unit = systemd.unit(instance.unit)
+        since = running_since(unit, report)
         if not unit.is_up or since is None:
-            raise WgsdError(f"{UNIT} does not run (it is {unit.active})", "start it first")
+            raise WgsdError(f"{instance.unit} does not run (it is {unit.active})", "start it first")
         is_read = store.changed_at < since
     if module.params["state"] == "rolling":
         changed = store.announce(anew=not is_read)
@@ -190,7 +199,7 @@ def _roll(module: AnsibleModule, store: KeyStore) -> bool:
         changed = store.promote()
     is_due = changed or not is_read
     if is_due and not module.check_mode:
-        reload(systemd, UNIT, REPORT, module.params["timeout"])
+        reload(systemd, instance.unit, report, module.params["timeout"])
     return is_due
 
 
@@ -221,7 +230,8 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "zone": {"type": "str", "required": True},
-            "state_dir": {"type": "path", "default": "/var/lib/wgsd"},
+            "instance": {"type": "str"},
+            "state_dir": {"type": "path"},
             "state": {
                 "type": "str",
                 "choices": ["present", "rolling", "rolled"],

@@ -20,6 +20,7 @@ import pytest
 pytest.importorskip("ansible")
 
 from ansible_collections.wgsd.mesh.plugins.module_utils import _reload
+from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.config import instances
 from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.errors import UsageError, WgsdError
 from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.responder.keys import (
     ANNOUNCED,
@@ -40,7 +41,9 @@ class Registry:
     def __init__(self, folder: pathlib.Path) -> None:
         self.state_dir = folder / "state"
         self.state_dir.mkdir()
-        self.report = folder / "status.json"
+        self.instance = ""
+        self.report = folder / "wgsd-responder/status.json"
+        self.report.parent.mkdir()
         self.active, self.reloads, self.follows = "active", 0, True
         self._started(time.time() - 60)
 
@@ -53,15 +56,19 @@ class Registry:
             return 0, f"ActiveState={self.active}\nMainPID={pid}\n", ""
         if command[0] == "journalctl":
             return 0, "the last words\n", ""
-        assert command[-3:] == ["systemctl", "reload", "wgsd-responder.service"]
+        assert command[-3:] == ["systemctl", "reload", self.unit]
         self.reloads += 1
         if self.follows:
             self._started(time.time())
         return 0, "", ""
 
+    @property
+    def unit(self) -> str:
+        return f"wgsd-responder{f'@{self.instance}' if self.instance else ''}.service"
+
     def converge(self, state: str, *, check: bool = False):
         params = {"zone": "example.com", "state_dir": str(self.state_dir)}
-        params |= {"state": state, "timeout": 0.2}
+        params |= {"state": state, "timeout": 0.2, "instance": self.instance}
         return wgsd_dnssec.run(types.SimpleNamespace(params=params, check_mode=check))
 
     def age(self, seconds: float) -> None:
@@ -78,7 +85,7 @@ class Registry:
 def registry(tmp_path, monkeypatch):
     registry = Registry(tmp_path)
     monkeypatch.setattr(wgsd_dnssec, "command_runner", lambda module: registry.run)
-    monkeypatch.setattr(wgsd_dnssec, "REPORT", registry.report)
+    monkeypatch.setattr(instances, "RUNTIME_FOLDER", tmp_path)
     monkeypatch.setattr(_reload, "_PAUSE", 0.01)
     return registry
 
@@ -129,6 +136,15 @@ def test_rolling_has_the_responder_publish_a_successor_and_returns_both_ds_recor
     again = registry.converge("rolling")
     assert not again["changed"]
     assert again["ds"] == rolling["ds"]
+    assert registry.reloads == 1
+
+
+def test_a_responder_with_a_name_is_the_one_that_follows(registry):
+    registry.instance = "lab"
+    folder = registry.report.parent.rename(registry.report.parent.with_name("wgsd-responder-lab"))
+    registry.report = folder / "status.json"
+    registry.converge("present")
+    assert roles(registry.converge("rolling")) == ["active", "successor"]
     assert registry.reloads == 1
 
 
