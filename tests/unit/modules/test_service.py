@@ -32,7 +32,11 @@ from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.config import (
     load_client,
     load_responder,
 )
-from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.errors import UsageError, WgsdError
+from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.errors import (
+    DependencyError,
+    UsageError,
+    WgsdError,
+)
 from ansible_collections.wgsd.mesh.plugins.modules.wgsd_responder import algorithms, state_below
 
 pytestmark = pytest.mark.unit
@@ -494,6 +498,19 @@ def test_a_configuration_that_is_no_good_keeps_no_place(client, folder):
     (folder / "etc/wgsd/client.yml").write_text("interface: wg7\n")
     assert client()["changed"]
     assert load_client(folder / "etc/wgsd/client.yml").interface == "wg0"
+
+
+def test_where_ansibles_python_cannot_read_it_the_engine_checks_a_configuration_alone(client, lab):
+    def without_a_library(path):
+        raise DependencyError("the library yaml is missing")
+
+    client._fields["load"] = without_a_library
+    client()
+    assert client.warnings == []
+    lab()
+    client(zone="example.net.")
+    (warning,) = client.warnings
+    assert "was not compared with the others': the library yaml is missing" in warning
 
 
 def test_an_interface_has_one_client(client, lab, folder):
