@@ -62,6 +62,9 @@ OFFERED = (
     "python3-systemd",
     "python3-cryptography",
     "python3-prometheus-client",
+    "ufw",
+    "firewalld",
+    "systemd-resolved",
 )
 # Units that fail or dawdle in a container.
 MASKED = (
@@ -73,7 +76,6 @@ MASKED = (
     "sys-kernel-tracing.mount",
     "systemd-networkd.service",
     "systemd-networkd.socket",
-    "systemd-resolved.service",
     "systemd-udevd.service",
 )
 REPOSITORY = "var/lib/wgsd-lab/apt"
