@@ -141,8 +141,6 @@ def file_text(wanted: t.Iterable[Rule], interface: str) -> str:
 def with_include(conf: str, paths: t.Collection[pathlib.Path]) -> str:
     """Return *conf* so that it includes *paths*, with our line only where it takes one.
 
-    Taking the line away again restores each byte, a missing newline at the end too.
-
     Args:
         conf: The text of /etc/nftables.conf.
         paths: All files of ours that there will be.
@@ -152,7 +150,8 @@ def with_include(conf: str, paths: t.Collection[pathlib.Path]) -> str:
         return bare
     if bare != conf:
         return conf
-    return f"{conf}{INCLUDE}\n" if conf.endswith("\n") or not conf else f"{conf}\n{INCLUDE}"
+    # nft wants an end of line behind it, and a last line may have none.
+    return f"{conf}{INCLUDE}\n" if conf.endswith("\n") or not conf else f"{conf}\n{INCLUDE}\n"
 
 
 def mentions_folder(conf: str) -> bool:
@@ -165,8 +164,6 @@ def mentions_folder(conf: str) -> bool:
 
 
 def _without_line(conf: str) -> str:
-    if conf.endswith(f"\n{INCLUDE}"):
-        return conf[: -len(f"\n{INCLUDE}")]
     return "".join(line for line in conf.splitlines(keepends=True) if line.rstrip() != INCLUDE)
 
 

@@ -326,16 +326,22 @@ class Nftables(Backend):
         Some files cannot be read there, such as those that name an interface by its index. Then
         what is loaded has to do.
         """
-        conf = f'include "{_firewall_nftables.CONF}"\n'
-        apart = ["unshare", "--net", self.tool, "--check", "--file", "-"]
-        if self._run(apart, conf)[0] == 0:
-            code, _output, errors = self._run(apart, conf + text)
-        else:
-            code, _output, errors = self._call("--check", "--file", "-", data=conf + text)
+        path = _firewall_nftables.CONF
+        # The empty line is for a file whose last line has no end.
+        conf = f'include "{path}"\n\n'
+        check = [self.tool, "--check", "--file", "-"]
+        apart = ["unshare", "--net", *check]
+        command = apart if self._run(apart, conf)[0] == 0 else check
+        code, _output, errors = self._run(command, conf)
         if code:
             raise UsageError(
-                f"{_firewall_nftables.CONF} could not be loaded with our rules, so there would be "
-                f"no firewall after a reboot: {errors.strip()}",
+                f"{path} cannot be loaded as it is: {errors.strip()}", "see 'nft --check --file'"
+            )
+        code, _output, errors = self._run(command, conf + text)
+        if code:
+            raise UsageError(
+                f"{path} could not be loaded with our rules, so there would be no firewall after "
+                f"a reboot: {errors.strip()}",
                 "the chain must be made by that file, or by one that it includes",
             )
 

@@ -38,9 +38,9 @@ options:
     description:
       - Whether the zone is signed so that systemd-resolved can validate it. It then does, if it is
         configured to validate at all.
-      - With V(false), validation is turned off for O(interface) where systemd-resolved is configured
-        to validate, which it is not on Debian by itself. Otherwise it would refuse all names of a
-        zone that is not signed.
+      - With V(false), validation is turned off for O(interface) if systemd-resolved is configured
+        to validate (on Debian it is not, by itself). Otherwise it would refuse all names of a zone
+        that is not signed.
     type: bool
     default: false
   state:
@@ -100,6 +100,7 @@ steps:
     - resolvectl default-route wg0 no
 """
 
+import dataclasses
 import socket
 import typing as t
 
@@ -153,7 +154,7 @@ class Resolver:
         have = self._link() if self._is_up else None
         verbs = _resolver.due(have, want) if have else []
         steps = [[verb, self._interface, *values] for verb, values in verbs]
-        after = want if have else None
+        after = dataclasses.replace(want, dnssec=want.dnssec or have.dnssec) if have else None
         return self._converge(_resolver.drop_in(self._interface, want), steps, have, after)
 
     def absent(self) -> dict[str, t.Any]:

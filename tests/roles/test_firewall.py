@@ -1,0 +1,390 @@
+# Copyright: (c) 2026, wgsd.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""wgsd_firewall on hosts that boot, whose firewalls drop what nobody has let in.
+
+The registry has nftables, alice ufw, bob firewalld.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import re
+import socket
+import subprocess
+import time
+import typing as t
+
+import pytest
+
+from tests.lab import Nat
+from tests.lab.podman import Host
+from tests.lab.systemd import SystemdLab
+from tests.lab.wireguard import generate_key
+from tests.roles.one_task import run_task
+
+pytestmark = pytest.mark.roles
+
+PORT = 51820
+TUNNEL = {"registry": "10.0.0.254", "alice": "10.0.0.1", "bob": "10.0.0.2"}
+BACKENDS = {"registry": "nftables", "alice": "ufw", "bob": "firewalld"}
+CONF = "/etc/nftables.conf"
+POLICY = """\
+#!/usr/sbin/nft -f
+flush ruleset
+table inet filter {
+	chain input {
+		type filter hook input priority filter; policy drop;
+		ct state established,related accept
+		iifname "lo" accept
+	}
+}
+"""
+#: Seconds in which a handshake, a packet, a connection comes through or does not at all.
+PATIENCE = 2.0
+_ports = itertools.count(40001)
+
+
+class Mesh:
+    """Three hosts that have each other as peers, and that nothing stands between."""
+
+    def __init__(self, lab: SystemdLab) -> None:
+        self.lab = lab
+        keys = {name: generate_key() for name in lab.hosts}
+        self._public = {name: _public_key(key) for name, key in keys.items()}
+        for name, host in lab.hosts.items():
+            host.run(["apt-get", "install", "-qy", "wireguard-tools", "wireguard-go"])
+            conf = [f"[Interface]\nPrivateKey = {keys[name]}\nAddress = {TUNNEL[name]}/24"]
+            conf.append(f"ListenPort = {PORT}")
+            for peer in lab.hosts:
+                if peer != name:
+                    conf.append(f"[Peer]\nPublicKey = {self._public[peer]}")
+                    conf.append(f"AllowedIPs = {TUNNEL[peer]}/32")
+            write(host, "/etc/wireguard/wg0.conf", "\n".join(conf) + "\n")
+            host.run(["systemctl", "enable", "--now", "wg-quick@wg0"])
+
+    def host(self, name: str) -> Host:
+        return self.lab.host(name)
+
+    def outside(self, name: str) -> str:
+        """The address of a host's that everybody can send to."""
+        listing = self.host(name).run(["ip", "-4", "-brief", "address", "show", "eth0"]).stdout
+        return listing.split()[2].partition("/")[0]
+
+    def task(self, name: str, **options: t.Any) -> dict[str, t.Any]:
+        """Run the module for wg0 with the host's own firewall."""
+        module_options = {"interface": "wg0", "backend": BACKENDS[name], **options}
+        return run_task(self.lab, name, "wgsd_firewall", **module_options)
+
+    def shakes_hands(self, name: str, *, by: str) -> bool:
+        """Whether a host that has never had a tunnel to *name* gets one.
+
+        From another port each time: what a firewall remembers of the last one must not count.
+        """
+        target, other = self.host(name), self.host(by)
+        _wg(target, "peer", self._public[by], "remove")
+        _wg(target, "peer", self._public[by], "allowed-ips", f"{TUNNEL[by]}/32")
+        peer = ["peer", self._public[name]]
+        _wg(other, *peer, "remove")
+        _wg(other, "listen-port", str(next(_ports)))
+        endpoint = f"{self.outside(name)}:{PORT}"
+        _wg(other, *peer, "allowed-ips", f"{TUNNEL[name]}/32", "endpoint", endpoint)
+        other.run(["ping", "-qc1", "-W0.1", TUNNEL[name]], check=False)
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            shown = other.run(["wg", "show", "wg0", "latest-handshakes"]).stdout
+            if not re.search(rf"{re.escape(self._public[name])}\s+0$", shown, re.MULTILINE):
+                return True
+            time.sleep(0.1)
+        return False
+
+    def gets_in(self, name: str, address: str, protocol: str, port: int, *, by: str) -> bool:
+        """Whether a packet or a connection from *by* to *address* reaches a program of *name*."""
+        kind = socket.SOCK_DGRAM if protocol == "udp" else socket.SOCK_STREAM
+        with self.host(name).node.network():
+            server = socket.socket(socket.AF_INET, kind)
+        with self.host(by).node.network():
+            client = socket.socket(socket.AF_INET, kind)
+        with server, client:
+            server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            server.bind(("0.0.0.0", port))
+            server.settimeout(PATIENCE)
+            client.settimeout(PATIENCE)
+            with contextlib.suppress(OSError):
+                if kind == socket.SOCK_STREAM:
+                    server.listen()
+                    client.connect((address, port))
+                else:
+                    client.sendto(b"knock", (address, port))
+                    server.recv(16)
+                return True
+        return False
+
+    @contextlib.contextmanager
+    def pinging(self, name: str, *, by: str) -> t.Iterator[t.Callable[[], str]]:
+        """Ping 20 times a second through the tunnel; what is yielded tells of the loss at the end."""
+        command = ["ping", "-i0.05", "-q", TUNNEL[name]]
+        process = self.host(by).popen(command, stdout=subprocess.PIPE, text=True)
+        said: list[str] = []
+        try:
+            time.sleep(0.2)
+            yield lambda: said[0]
+        finally:
+            self.host(by).run(["pkill", "-INT", "-x", "ping"])
+            said.append(process.communicate(timeout=10)[0])
+
+
+def _public_key(private_key: str) -> str:
+    done = subprocess.run(
+        ["wg", "pubkey"], input=private_key, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def _wg(host: Host, *arguments: str) -> None:
+    host.run(["wg", "set", "wg0", *arguments])
+
+
+def write(host: Host, path: str, text: str) -> None:
+    host.run(["sh", "-c", f"cat > {path}"], stdin=text)
+
+
+def restart(host: Host) -> None:
+    """Cut the power and boot."""
+    host.kill()
+    host.start()
+    host.wait_until_running()
+
+
+@pytest.fixture(scope="module")
+def mesh() -> t.Iterator[Mesh]:
+    with SystemdLab(prefix="firewall", nats=[Nat("none"), Nat("none")]) as lab:
+        yield Mesh(lab)
+
+
+# nftables
+
+
+@pytest.fixture
+def dropping(mesh: Mesh) -> t.Iterator[Host]:
+    """The registry, which drops what nobody has let in, and is found so again."""
+    host = mesh.host("registry")
+    write(host, CONF, POLICY)
+    host.run(["systemctl", "enable", "--quiet", "nftables"])
+    host.run(["systemctl", "restart", "nftables"])
+    yield host
+    mesh.task("registry", state="absent")
+    assert host.run(["cat", CONF]).stdout == POLICY
+
+
+def ruleset(host: Host) -> str:
+    return host.run(["nft", "list", "ruleset"]).stdout
+
+
+def test_nftables_lets_a_handshake_in_after_a_restart_and_a_boot_too(
+    mesh: Mesh, dropping: Host
+) -> None:
+    assert not mesh.shakes_hands("registry", by="alice")
+    predicted = mesh.task("registry", listen_port=PORT, check_mode=True)
+    assert not mesh.shakes_hands("registry", by="alice")
+    result = mesh.task("registry", listen_port=PORT)
+    assert result["changed"]
+    assert (predicted["added"], predicted["rules"]) == (result["added"], result["rules"])
+    assert mesh.shakes_hands("registry", by="alice")
+    assert not mesh.task("registry", listen_port=PORT)["changed"]
+    loaded = ruleset(dropping)
+    dropping.run(["systemctl", "restart", "nftables"])
+    assert ruleset(dropping) == loaded
+    restart(dropping)
+    assert ruleset(dropping) == loaded
+    assert not mesh.task("registry", listen_port=PORT)["changed"]
+    assert mesh.shakes_hands("registry", by="alice")
+
+
+def test_nftables_lets_queries_in_by_the_tunnel_alone(mesh: Mesh, dropping: Host) -> None:
+    mesh.task("registry", listen_port=PORT)
+    assert mesh.shakes_hands("registry", by="alice")
+    way_in = ("registry", TUNNEL["registry"])
+    assert not mesh.gets_in(*way_in, "udp", 53, by="alice")
+    mesh.task("registry", listen_port=PORT, dns=True)
+    for protocol in ("udp", "tcp"):
+        assert mesh.gets_in(*way_in, protocol, 53, by="alice")
+        assert not mesh.gets_in("registry", mesh.outside("registry"), protocol, 53, by="alice")
+    assert not mesh.gets_in(*way_in, "tcp", 80, by="alice")
+
+
+def test_nftables_lets_everything_in_by_a_tunnel_that_is_trusted(
+    mesh: Mesh, dropping: Host
+) -> None:
+    mesh.task("registry", listen_port=PORT, trust_interface=True)
+    assert mesh.shakes_hands("registry", by="alice")
+    assert mesh.gets_in("registry", TUNNEL["registry"], "tcp", 80, by="alice")
+    assert not mesh.gets_in("registry", mesh.outside("registry"), "tcp", 80, by="alice")
+
+
+def test_nftables_is_afterwards_as_it_was_before(mesh: Mesh, dropping: Host) -> None:
+    before = ruleset(dropping)
+    mesh.task("registry", listen_port=PORT, dns=True)
+    mesh.task("registry", interface="wg1", trust_interface=True)
+    assert mesh.task("registry", state="absent")["changed"]
+    assert 'comment "wgsd wg1"' in ruleset(dropping)
+    assert "nftables.d" in dropping.run(["cat", CONF]).stdout
+    mesh.task("registry", interface="wg1", state="absent")
+    assert ruleset(dropping) == before
+    assert dropping.run(["cat", CONF]).stdout == POLICY
+    assert dropping.run(["test", "-e", "/etc/nftables.d"], check=False).returncode == 1
+    assert not mesh.task("registry", state="absent")["changed"]
+
+
+def test_a_tunnel_that_lives_loses_no_packet(mesh: Mesh, dropping: Host) -> None:
+    mesh.task("registry", listen_port=PORT, trust_interface=True)
+    assert mesh.shakes_hands("registry", by="alice")
+    with mesh.pinging("registry", by="alice") as said:
+        mesh.task("registry", listen_port=PORT, dns=True)
+        mesh.task("registry", listen_port=PORT, trust_interface=True, dns=True)
+        mesh.task("registry", state="absent")
+    assert ", 0% packet loss" in said(), said()
+
+
+def test_what_the_operator_has_put_at_the_head_does_not_move(mesh: Mesh, dropping: Host) -> None:
+    mesh.task("registry", listen_port=PORT)
+    dropping.run(["nft", "insert rule inet filter input tcp dport 22 drop"])
+    before = ruleset(dropping)
+    assert not mesh.task("registry", listen_port=PORT)["changed"]
+    assert ruleset(dropping) == before
+
+
+def test_a_chain_that_is_not_there_is_an_error_that_names_those_that_are(
+    mesh: Mesh, dropping: Host
+) -> None:
+    before = ruleset(dropping)
+    result = mesh.task("registry", listen_port=PORT, chain="inet filter incoming", fails=True)
+    assert "there is 'inet filter input'" in result["msg"]
+    assert ruleset(dropping) == before
+
+
+def test_a_chain_that_a_boot_would_not_bring_back_is_refused(mesh: Mesh, dropping: Host) -> None:
+    dropping.run(["nft", "add table inet extra; add chain inet extra input"])
+    result = mesh.task("registry", listen_port=PORT, chain="inet extra input", fails=True)
+    assert "there would be no firewall after a reboot" in result["msg"]
+    assert dropping.run(["cat", CONF]).stdout == POLICY
+
+
+# ufw
+
+
+@pytest.fixture(scope="module")
+def ufw(mesh: Mesh) -> Host:
+    """alice with ufw, which drops what nobody has let in."""
+    host = mesh.host("alice")
+    result = mesh.task("alice", listen_port=PORT, fails=True)
+    assert "apt install ufw" in result["msg"]
+    host.run(["apt-get", "install", "-qy", "ufw"])
+    host.run(["ufw", "--force", "enable"])
+    return host
+
+
+def test_ufw_lets_a_handshake_in_after_a_reload_and_a_boot_too(mesh: Mesh, ufw: Host) -> None:
+    before = ruleset(ufw)
+    assert not mesh.shakes_hands("alice", by="registry")
+    predicted = mesh.task("alice", listen_port=PORT, dns=True, check_mode=True)
+    assert ruleset(ufw) == before
+    result = mesh.task("alice", listen_port=PORT, dns=True)
+    assert predicted["added"] == result["added"]
+    assert mesh.shakes_hands("alice", by="registry")
+    assert not mesh.task("alice", listen_port=PORT, dns=True)["changed"]
+    ufw.run(["ufw", "reload"])
+    assert mesh.shakes_hands("alice", by="registry")
+    for protocol in ("udp", "tcp"):
+        assert mesh.gets_in("alice", TUNNEL["alice"], protocol, 53, by="registry")
+        assert not mesh.gets_in("alice", mesh.outside("alice"), protocol, 53, by="registry")
+    restart(ufw)
+    assert not mesh.task("alice", listen_port=PORT, dns=True)["changed"]
+    assert mesh.shakes_hands("alice", by="registry")
+    mesh.task("alice", state="absent")
+    assert not mesh.shakes_hands("alice", by="registry")
+
+
+def test_ufw_is_afterwards_as_it_was_before(mesh: Mesh, ufw: Host) -> None:
+    before = ruleset(ufw)
+    mesh.task("alice", listen_port=PORT, trust_interface=True)
+    assert mesh.shakes_hands("alice", by="registry")
+    assert mesh.gets_in("alice", TUNNEL["alice"], "tcp", 80, by="registry")
+    assert mesh.task("alice", state="absent")["changed"]
+    assert _without_counters(ruleset(ufw)) == _without_counters(before)
+    assert not mesh.task("alice", state="absent")["changed"]
+
+
+def test_ufw_keeps_an_opening_that_was_there_before(mesh: Mesh, ufw: Host) -> None:
+    ufw.run(["ufw", "allow", f"{PORT}/udp"])
+    try:
+        assert not mesh.task("alice", listen_port=PORT)["changed"]
+        assert not mesh.task("alice", state="absent")["changed"]
+        assert f"ufw allow {PORT}/udp" in ufw.run(["ufw", "show", "added"]).stdout
+    finally:
+        ufw.run(["ufw", "delete", "allow", f"{PORT}/udp"])
+
+
+# firewalld
+
+
+@pytest.fixture(scope="module")
+def firewalld(mesh: Mesh) -> Host:
+    """bob with firewalld, which rejects what nobody has let in."""
+    host = mesh.host("bob")
+    result = mesh.task("bob", listen_port=PORT, fails=True)
+    assert "apt install firewalld" in result["msg"]
+    host.run(["apt-get", "install", "-qy", "firewalld"], timeout=120)
+    host.run(["systemctl", "start", "firewalld"])
+    return host
+
+
+def test_firewalld_lets_a_handshake_in_after_a_reload_and_a_boot_too(
+    mesh: Mesh, firewalld: Host
+) -> None:
+    before = ruleset(firewalld)
+    assert not mesh.shakes_hands("bob", by="registry")
+    predicted = mesh.task("bob", listen_port=PORT, dns=True, check_mode=True)
+    assert ruleset(firewalld) == before
+    result = mesh.task("bob", listen_port=PORT, dns=True)
+    assert predicted["added"] == result["added"]
+    assert mesh.shakes_hands("bob", by="registry")
+    for protocol in ("udp", "tcp"):
+        assert mesh.gets_in("bob", TUNNEL["bob"], protocol, 53, by="registry")
+        assert not mesh.gets_in("bob", mesh.outside("bob"), protocol, 53, by="registry")
+    firewalld.run(["firewall-cmd", "--reload"])
+    assert not mesh.task("bob", listen_port=PORT, dns=True)["changed"]
+    restart(firewalld)
+    assert not mesh.task("bob", listen_port=PORT, dns=True)["changed"]
+    assert mesh.shakes_hands("bob", by="registry")
+    mesh.task("bob", state="absent")
+    assert not mesh.shakes_hands("bob", by="registry")
+
+
+def test_firewalld_is_afterwards_as_it_was_before(mesh: Mesh, firewalld: Host) -> None:
+    before = ruleset(firewalld)
+    mesh.task("bob", listen_port=PORT, trust_interface=True)
+    assert mesh.shakes_hands("bob", by="registry")
+    assert mesh.gets_in("bob", TUNNEL["bob"], "tcp", 80, by="registry")
+    assert mesh.task("bob", state="absent")["changed"]
+    assert ruleset(firewalld) == before
+    assert firewalld.run(["ls", "/var/lib/wgsd-firewall"], check=False).returncode != 0
+    assert not mesh.task("bob", state="absent")["changed"]
+
+
+def test_firewalld_keeps_an_opening_that_was_there_before(mesh: Mesh, firewalld: Host) -> None:
+    for scope in ([], ["--permanent"]):
+        firewalld.run(["firewall-cmd", *scope, f"--add-port={PORT}/udp"])
+    try:
+        assert not mesh.task("bob", listen_port=PORT)["changed"]
+        assert not mesh.task("bob", state="absent")["changed"]
+        assert f"{PORT}/udp" in firewalld.run(["firewall-cmd", "--list-ports"]).stdout
+    finally:
+        for scope in ([], ["--permanent"]):
+            firewalld.run(["firewall-cmd", *scope, f"--remove-port={PORT}/udp"])
+
+
+def _without_counters(text: str) -> str:
+    return re.sub(r"packets \d+ bytes \d+", "", text)
