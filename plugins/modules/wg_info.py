@@ -210,7 +210,7 @@ from ansible_collections.wgsd.mesh.plugins.module_utils._files import read_file
 from ansible_collections.wgsd.mesh.plugins.module_utils._module import command_runner, run_guarded
 from ansible_collections.wgsd.mesh.plugins.module_utils._systemd import Run, Systemd
 from ansible_collections.wgsd.mesh.plugins.module_utils._wg_file import WgQuickFile
-from ansible_collections.wgsd.mesh.plugins.module_utils._wg_interface import FOLDER
+from ansible_collections.wgsd.mesh.plugins.module_utils._wg_own import path_of
 from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.config import check_interface
 from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.device import (
     find_devices,
@@ -262,7 +262,7 @@ def read(name: str, warn: t.Callable[[str], None]) -> dict[str, t.Any]:
     now = time.time()
     names: dict[PublicKey, str | None] = {}
     try:
-        names = names_in(FOLDER / f"{name}.conf")
+        names = names_in(path_of(name))
     except WgsdError as exc:
         warn(f"the names of the peers of {name} are not known: {exc}")
     peers = [describe(peer, names.get(key), now) for key, peer in device.peers.items()]

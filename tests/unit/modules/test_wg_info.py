@@ -21,6 +21,7 @@ import pytest
 
 pytest.importorskip("ansible")
 
+from ansible_collections.wgsd.mesh.plugins.module_utils import _wg_own
 from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.errors import (
     DependencyError,
     NoDeviceError,
@@ -70,7 +71,7 @@ class Host:
         self.commands: list[str] = []
         self.warnings: list[str] = []
         self.folder = folder
-        monkeypatch.setattr(wg_info, "FOLDER", folder)
+        monkeypatch.setattr(_wg_own, "FOLDER", folder)
         monkeypatch.setattr(wg_info, "LOADED", folder / "not-loaded")
         monkeypatch.setattr(wg_info, "has_wireguard", lambda: False)
         monkeypatch.setattr(wg_info, "find_devices", self._find)
