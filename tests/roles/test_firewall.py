@@ -124,7 +124,7 @@ class Mesh:
 
     @contextlib.contextmanager
     def pinging(self, name: str, *, by: str) -> t.Iterator[t.Callable[[], str]]:
-        """Ping 20 times a second through the tunnel; what is yielded tells of the loss at the end."""
+        """Ping 20 times a second through the tunnel; what is yielded tells of the loss then."""
         command = ["ping", "-i0.05", "-q", TUNNEL[name]]
         process = self.host(by).popen(command, stdout=subprocess.PIPE, text=True)
         said: list[str] = []
