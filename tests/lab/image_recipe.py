@@ -64,6 +64,7 @@ OFFERED = (
     "python3-prometheus-client",
     "ufw",
     "firewalld",
+    "netbase",  # firewalld does not start without /etc/protocols
     "systemd-resolved",
 )
 # Units that fail or dawdle in a container.
