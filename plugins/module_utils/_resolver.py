@@ -41,13 +41,17 @@ class Settings:
     dnssec: str | None = None
 
     def verbs(self) -> list[tuple[str, tuple[str, ...]]]:
-        """Return the verbs of ``resolvectl`` that make it so, with their arguments."""
+        """Return the verbs of ``resolvectl`` that make it so, with their arguments.
+
+        Servers come last: with servers and no domains a link is asked about everything.
+        """
         found = [
-            ("dns", self.servers),
-            ("domain", self.domains),
             ("default-route", ("yes" if self.default_route else "no",)),
+            ("domain", self.domains),
         ]
-        return found if self.dnssec is None else [*found, ("dnssec", (self.dnssec,))]
+        if self.dnssec is not None:
+            found.append(("dnssec", (self.dnssec,)))
+        return [*found, ("dns", self.servers)]
 
 
 def wanted(zone: str, servers: t.Iterable[str], *, turn_dnssec_off: bool) -> Settings:

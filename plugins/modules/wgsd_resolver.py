@@ -95,9 +95,9 @@ steps:
   elements: str
   sample:
     - daemon-reload
-    - resolvectl dns wg0 10.0.0.254
-    - resolvectl domain wg0 ~example.com
     - resolvectl default-route wg0 no
+    - resolvectl domain wg0 ~example.com
+    - resolvectl dns wg0 10.0.0.254
 """
 
 import dataclasses

@@ -25,9 +25,9 @@ pytestmark = pytest.mark.unit
 
 SETTINGS = ("dns", "domain", "default-route", "dnssec")
 STEPS = [
-    "resolvectl dns wg0 10.0.0.254",
-    "resolvectl domain wg0 ~example.com",
     "resolvectl default-route wg0 no",
+    "resolvectl domain wg0 ~example.com",
+    "resolvectl dns wg0 10.0.0.254",
 ]
 
 
