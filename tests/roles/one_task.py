@@ -45,7 +45,9 @@ def run_task(
         timeout=120,
         check=False,
     )
-    assert "{" in done.stdout, done.stdout + done.stderr
-    result: dict[str, t.Any] = json.loads(done.stdout[done.stdout.index("{") :])
+    # Before it there may be words of Ansible's own about a failure.
+    _said, _arrow, text = done.stdout.partition(" => ")
+    assert text.startswith("{"), done.stdout + done.stderr
+    result: dict[str, t.Any] = json.loads(text)
     assert (done.returncode != 0) == fails, done.stdout + done.stderr
     return result
