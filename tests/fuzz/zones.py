@@ -193,4 +193,7 @@ def _instance(randomness: random.Random, most: int = 60) -> Instance:
     octet = number % 256
     blocks = tuple(f"10.{octet}.{i}.0/24" for i in range(randomness.choice((0, 1, 2, 30))))
     name = f"peer-{number}" if randomness.random() < 0.5 else None
-    return Instance(key(f"fuzzed {number}"), address, randomness.randrange(1, 65536), blocks, name)
+    port: int | None = randomness.randrange(1, 65536)
+    if randomness.random() < 0.2:
+        address = port = None
+    return Instance(key(f"fuzzed {number}"), address, port, blocks, name)

@@ -23,7 +23,7 @@ from wgsd.responder.state import new_chain
 from wgsd.responder.stats import Board, Reading
 from wgsd.responder.watcher import CHANGE_PERIOD, Signer, Watcher
 from wgsd.zone import serial
-from wgsd.zone.version import Chain, Delta, Version, content_of
+from wgsd.zone.version import Chain, Delta, Instance, Version, content_of
 
 pytestmark = pytest.mark.unit
 
@@ -36,12 +36,13 @@ CLOCK = serial.by_clock(WALL)
 
 
 BOB = PublicKey(hashlib.sha256(b"bob").digest())
+OWN = PublicKey(hashlib.sha256(b"registry").digest())
 
 
 def device(port: int = 1000, rx_bytes: int = 0, others: t.Sequence[Peer] = ()) -> Device:
     """wg0 with Alice behind that port."""
     alice = Peer(ALICE, Endpoint("192.0.2.1", port), rx_bytes=rx_bytes)
-    return Device("wg0", None, 51820, 0, {peer.public_key: peer for peer in (alice, *others)})
+    return Device("wg0", OWN, 51820, 0, {peer.public_key: peer for peer in (alice, *others)})
 
 
 class Bed:
@@ -169,8 +170,8 @@ def test_of_many_peers_only_those_that_changed_are_handed_on() -> None:
     assert delta.removed == ()
 
 
-@pytest.mark.parametrize("others", [[], [Peer(BOB)]], ids=["removed", "without an endpoint"])
-def test_a_peer_that_is_gone_or_has_lost_its_endpoint_is_withdrawn(others: list[Peer]) -> None:
+@pytest.mark.parametrize("others", [[], [Peer(BOB)]], ids=["removed", "without all"])
+def test_a_peer_that_is_gone_or_has_nothing_left_is_withdrawn(others: list[Peer]) -> None:
     bed = Bed()
     bed.state = device(others=[Peer(BOB, Endpoint("192.0.2.2", 1))])
     bed.poll()
@@ -179,7 +180,36 @@ def test_a_peer_that_is_gone_or_has_lost_its_endpoint_is_withdrawn(others: list[
     assert (delta.changed, delta.removed) == ((), (BOB,))
 
 
-def test_a_peer_that_comes_and_goes_without_an_endpoint_is_no_change() -> None:
+def test_a_member_that_loses_its_endpoint_stays_without_one() -> None:
+    bed = Bed()
+    bed.state = device(others=[Peer(BOB, Endpoint("192.0.2.2", 1), ("10.0.0.2/32",))])
+    bed.poll()
+    bed.state = device(others=[Peer(BOB, None, ("10.0.0.2/32",))])
+    (delta,) = bed.poll()
+    assert delta.changed == (Instance(BOB, None, None, ("10.0.0.2/32",)),)
+    assert delta.removed == ()
+
+
+HALF_MADE = [
+    ("no private key", Device("wg0", None, 0, 0, {}), [TUNNEL]),
+    ("no address", Device("wg0", OWN, 51820, 0, {}), []),
+]
+
+
+@pytest.mark.parametrize("half", HALF_MADE, ids=lambda half: half[0])
+def test_a_device_that_is_still_being_made_does_not_empty_the_zone(half: t.Any) -> None:
+    bed = Bed()
+    bed.poll()
+    _name, bed.state, bed.interfaces = half
+    bed.index = 8
+    assert bed.go_on_for(5) == []
+    bed.state, bed.interfaces = device(port=2000), [TUNNEL]
+    (delta,) = bed.go_on_for(1)
+    assert [i.port for i in delta.changed] == [2000]
+    assert delta.removed == ()
+
+
+def test_a_peer_that_comes_and_goes_without_anything_is_no_change() -> None:
     bed = Bed()
     bed.poll()
     bed.state = device(others=[Peer(BOB)])

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import typing as t
 
@@ -55,6 +56,13 @@ ALICE = Instance(
 BOB = Instance(key("bob"), "2001:db8::b", 51821, ("10.0.0.2/32",))
 CAROL = Instance(key("carol"), "203.0.113.3", 51822, tuple(f"10.77.{i}.0/24" for i in range(30)))
 REGISTRY = Instance(key("registry"), None, 51820, ("10.0.0.254/32",))
+#: A member that the registry has no endpoint of yet.
+JOINING = Instance(key("joining"), None, None, ("10.0.0.5/32",), name="joining")
+
+
+def without_endpoint(instance: Instance) -> Instance:
+    """The same member before it has an endpoint."""
+    return dataclasses.replace(instance, address=None, port=None)
 
 
 #: The indexes of the interfaces on the registry.

@@ -19,6 +19,7 @@ from tests.unit.zone.asking import (
     ALICE,
     BOB,
     INTERFACES,
+    JOINING,
     REGISTRY,
     SERVICE,
     TUNNEL,
@@ -31,6 +32,7 @@ from tests.unit.zone.asking import (
     texts,
 )
 from wgsd.config import Access
+from wgsd.names import TxtRecord, parse_txt
 from wgsd.zone.message import truncated
 from wgsd.zone.served import Context
 from wgsd.zone.version import Instance
@@ -74,6 +76,31 @@ def test_the_target_of_an_srv_record_is_written_out_in_full(ask: Asker) -> None:
 
 def test_a_peer_without_endpoint_does_not_exist(ask: Asker) -> None:
     assert ask(f"{key('nobody').label}.{SERVICE}", "SRV").rcode() == dns.rcode.NXDOMAIN
+
+
+@pytest.mark.parametrize("label", [JOINING.public_key.label, JOINING.public_key.unpadded_label])
+def test_a_member_without_endpoint_has_a_txt_record_and_nothing_else(label: str) -> None:
+    ask = Asker(content(ALICE, JOINING))
+    owner = f"{label}.{SERVICE}"
+    (txt,) = ask(owner, "TXT").answer[0]
+    told = TxtRecord(JOINING.public_key, JOINING.allowed_ips, "joining")
+    assert parse_txt(txt.strings) == told
+    for rdtype in ("SRV", "A", "AAAA"):
+        response = ask(owner, rdtype)
+        assert response.rcode() == dns.rcode.NOERROR
+        assert not response.answer
+        assert not response.additional
+        assert [rrset.rdtype for rrset in response.authority] == [dns.rdatatype.SOA]
+    assert [rrset.rdtype for rrset in ask(owner, "ANY").answer] == [dns.rdatatype.TXT]
+
+
+def test_a_member_without_endpoint_is_not_listed_and_has_its_friendly_name() -> None:
+    ask = Asker(content(ALICE, JOINING))
+    assert [rdata.target.to_text() for rdata in ask(SERVICE, "PTR").answer[0]] == [ALICE_NAME]
+    cname, txt = ask(f"joining.{SERVICE}", "TXT").answer
+    assert (cname.rdtype, txt.rdtype) == (dns.rdatatype.CNAME, dns.rdatatype.TXT)
+    alone = Asker(content(JOINING))(SERVICE, "PTR")
+    assert (alone.rcode(), alone.answer) == (dns.rcode.NOERROR, [])
 
 
 def test_a_label_without_padding_is_answered_under_the_name_that_was_asked(ask: Asker) -> None:

@@ -20,6 +20,7 @@ from tests.unit.zone.asking import (
     ALICE,
     BOB,
     CAROL,
+    JOINING,
     REGISTRY,
     SERVICE,
     TUNNEL,
@@ -182,6 +183,24 @@ def test_a_list_that_only_has_names_stays_until_these_change() -> None:
     assert is_ready(ready, SERVICE, "PTR", tcp=True)
     ready.step(content(*peers))
     assert not is_ready(ready, SERVICE, "PTR", tcp=True)
+
+
+def test_answers_that_lie_ready_follow_a_member_that_gets_an_endpoint() -> None:
+    joined = dataclasses.replace(JOINING, address="203.0.113.5", port=5)
+    name = f"{JOINING.public_key.label}.{SERVICE}"
+    asked = [(name, "SRV"), (name, "A"), (name, "TXT"), (f"joining.{SERVICE}", "SRV")]
+    peers = many(1000)
+    ready = Ready({ZONE: content(*peers, JOINING)})
+    for one in (joined, JOINING, joined):
+        for rdtype in ("PTR", "TXT"):
+            ready.ask(query(SERVICE, rdtype), tcp=True)
+        for question in asked:
+            ready.ask(query(*question))
+        ready.step(content(*peers, one))
+        # Whatever still lies ready is the right answer.
+        for rdtype in ("PTR", "TXT"):
+            is_ready(ready, SERVICE, rdtype, tcp=True)
+        assert not any(is_ready(ready, *question) for question in asked)
 
 
 def test_friendly_names_that_are_swapped_lead_to_the_other_peer(ready: Ready) -> None:

@@ -20,7 +20,16 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from tests.unit.zone.asking import ALICE, BOB, CAROL, REGISTRY, content, many
+from tests.unit.zone.asking import (
+    ALICE,
+    BOB,
+    CAROL,
+    JOINING,
+    REGISTRY,
+    content,
+    many,
+    without_endpoint,
+)
 from wgsd.names import SERVICE
 from wgsd.zone import publication
 from wgsd.zone.version import Content, Record
@@ -31,9 +40,10 @@ ZONE = "corp.example."
 MOVED = dataclasses.replace(ALICE, port=1)
 RENAMED = dataclasses.replace(ALICE, name="alicia")
 HEIRESS = dataclasses.replace(BOB, name="alice")
+LEFT = without_endpoint(ALICE)
 
 contents = st.lists(
-    st.sampled_from([ALICE, MOVED, RENAMED, BOB, HEIRESS, CAROL, REGISTRY]),
+    st.sampled_from([ALICE, MOVED, RENAMED, LEFT, BOB, HEIRESS, CAROL, REGISTRY, JOINING]),
     unique_by=(lambda one: one.public_key, lambda one: one.name or one.public_key),
 ).flatmap(
     lambda chosen: st.sampled_from([("10.0.0.254",), ("fd00::254",)]).map(
@@ -140,7 +150,7 @@ def test_a_transfer_shows_all_that_is_stale(before: Content, after: Content) -> 
 
 
 @hypothesis.given(contents, contents)
-def test_the_list_alone_shows_all_that_is_stale_but_aliases(
+def test_the_list_alone_shows_all_that_is_stale_but_aliases_and_who_is_not_listed(
     before: Content, after: Content
 ) -> None:
     elsewhere = Elsewhere()
@@ -150,7 +160,14 @@ def test_the_list_alone_shows_all_that_is_stale_but_aliases(
     elsewhere.bring(publication.changes(listed, wanted))
     left = {name: records for name, records in elsewhere.ours.items() if name not in wanted}
     assert {name: elsewhere.ours[name] for name in wanted} == wanted
-    assert {name.partition(".")[0] for name in left} <= {"alice", "alicia"}
+    unlisted = {
+        label
+        for key, instance in before.instances.items()
+        if instance.port is None
+        for label in (key.label, key.unpadded_label)
+    }
+    aliases = {"alice", "alicia", "joining"}
+    assert {name.partition(".")[0] for name in left} <= aliases | unlisted
 
 
 def test_nothing_is_changed_where_all_is_as_it_should_be() -> None:

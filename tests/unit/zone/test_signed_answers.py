@@ -21,6 +21,7 @@ from tests.unit.zone.asking import (
     ALICE,
     BOB,
     CAROL,
+    JOINING,
     NOW,
     REGISTRY,
     SERVICE,
@@ -224,6 +225,20 @@ def test_the_registrys_own_address_is_the_same_however_a_query_comes_in(local: s
 
 def test_without_peers_the_service_is_a_name_that_is_missing() -> None:
     assert Signed(content()).validated(SERVICE, "PTR").rcode() == dns.rcode.NXDOMAIN
+
+
+def test_without_a_peer_that_has_an_endpoint_the_service_is_a_name_without_records() -> None:
+    signed = Signed(content(JOINING))
+    assert signed.validated(SERVICE, "PTR").rcode() == dns.rcode.NOERROR
+    assert signed.validated(f"{JOINING.public_key.label}.{SERVICE}", "TXT").answer
+    assert signed.validated(NOBODY, "SRV").rcode() == dns.rcode.NXDOMAIN
+
+
+@pytest.mark.parametrize("rdtype", ["SRV", "A", "AAAA"])
+def test_that_a_member_has_no_endpoint_is_proved(rdtype: str) -> None:
+    signed = Signed(content(ALICE, JOINING))
+    response = signed.validated(f"{JOINING.public_key.unpadded_label}.{SERVICE}", rdtype)
+    assert (response.rcode(), response.answer) == (dns.rcode.NOERROR, [])
 
 
 def test_what_does_not_fit_is_asked_for_again_by_tcp(signed: Signed) -> None:

@@ -26,6 +26,7 @@ from tests.unit.zone.asking import (
     ZONE,
     content,
     many,
+    without_endpoint,
 )
 from tests.unit.zone.signed import Validator, zone_key, zone_of
 from wgsd.zone import signing
@@ -116,12 +117,13 @@ def registry() -> Registry:
     return registry
 
 
-variants = st.builds(
+listed_variants = st.builds(
     dataclasses.replace,
     st.sampled_from([ALICE, BOB, CAROL, REGISTRY, *many(3)]),
     address=st.sampled_from([None, "203.0.113.7", "2001:db8::7"]),
     name=st.sampled_from([None, "alice", "zoe"]),
 )
+variants = listed_variants | listed_variants.map(without_endpoint)
 
 
 def with_unique_names(one: Content | None) -> bool:

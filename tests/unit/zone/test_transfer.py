@@ -34,6 +34,7 @@ from tests.unit.zone.asking import (
     ZONE,
     content,
     many,
+    without_endpoint,
 )
 from tests.unit.zone.primary import (
     ORIGIN,
@@ -74,9 +75,10 @@ def seal(text: bytes) -> bytes:
 
 
 def moved(instance: Instance, port: int) -> Instance:
-    """The same peer elsewhere; with one of two names, now and then."""
+    """The same peer elsewhere, at port 9 nowhere; with one of two names, now and then."""
     name = {0: instance.name, 1: f"name-of-{instance.port}"}.get(port % 3)
-    return dataclasses.replace(instance, port=port, name=name)
+    there = without_endpoint(instance) if port == 9 else dataclasses.replace(instance, port=port)
+    return dataclasses.replace(there, name=name)
 
 
 steps = st.fixed_dictionaries(

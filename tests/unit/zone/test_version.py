@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.zone.asking import ALICE, BOB, REGISTRY, ZONE, content, key
+from tests.unit.zone.asking import ALICE, BOB, JOINING, REGISTRY, ZONE, content, key
 from wgsd.config import SelfSettings, ZoneSettings
 from wgsd.keys import PublicKey
 from wgsd.model import Device, Endpoint, Peer
@@ -36,10 +36,15 @@ def served(found: Content) -> tuple[Instance, ...]:
     return tuple(found.instances.values())
 
 
-def test_only_peers_with_an_endpoint_are_served() -> None:
+def test_peers_with_an_endpoint_or_allowed_ips_are_served() -> None:
     peers = [Peer(key(f"peer {i}"), Endpoint("192.0.2.1", 1000 + i)) for i in range(20)]
-    found = content_of(ZoneSettings(ZONE, "wg0"), device(*peers, Peer(key("silent"))), ())
-    assert set(found.instances) == {peer.public_key for peer in peers}
+    joining = Peer(key("joining"), allowed_ips=("10.0.0.5/32",))
+    announced = Peer(key("announced"))
+    settings = ZoneSettings(ZONE, "wg0", names={joining.public_key: "joining"})
+    found = content_of(settings, device(*peers, joining, announced), ())
+    assert set(found.instances) == {peer.public_key for peer in (*peers, joining)}
+    assert found.instances[joining.public_key] == JOINING
+    assert found.listed == 20
 
 
 def test_a_link_local_endpoint_loses_its_scope() -> None:
@@ -91,10 +96,10 @@ def contents() -> st.SearchStrategy[Content | None]:
     """A few instances that differ in port and allowed IPs, at one address or two."""
     instances = st.builds(
         lambda ports, networks: {
-            key: Instance(key, "192.0.2.1" if port % 2 else None, port, networks, None)
+            key: Instance(key, "192.0.2.1" if port % 2 else None, port or None, networks, None)
             for key, port in ports.items()
         },
-        st.dictionaries(st.sampled_from(PEERS), st.integers(1, 3)),
+        st.dictionaries(st.sampled_from(PEERS), st.integers(0, 3)),
         st.sampled_from([(), ("10.0.0.1/32", "fd00::/64")]),
     )
     addresses = st.sampled_from([("10.0.0.254",), ("10.0.0.254", "fd00::254"), ()])

@@ -134,7 +134,7 @@ class Publisher:
             there, wanted = names_of(self._zone, before), names_of(self._zone, after)
             there[SERVICE] = list_of(self._zone, self._done)
         wanted[SERVICE] = list_of(self._zone, content)
-        self._tell_of_list(len(wanted[SERVICE]), len(content.instances))
+        self._tell_of_list(len(wanted[SERVICE]), content.listed)
         for batch in batches(changes(there, wanted)):
             self._left.update(change.owner for change in batch)
             self._server.change(batch)

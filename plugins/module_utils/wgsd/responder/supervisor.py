@@ -245,7 +245,7 @@ class Supervisor:
         version, block = self._chains[zone].newest, self._board.zones[zone]
         block.set(ZoneFigure.SERIAL, version.serial)
         block.set(ZoneFigure.KNOWN, version.content is not None)
-        block.set(ZoneFigure.INSTANCES, len(version.content.instances) if version.content else 0)
+        block.set(ZoneFigure.INSTANCES, version.content.listed if version.content else 0)
 
     def _export(self) -> None:
         """Start the process that shows the figures to Prometheus, if one is wished for."""

@@ -63,8 +63,9 @@ class Target:
         except (dns.xfr.TransferError, dns.tsig.PeerBadKey, EOFError) as exc:
             if not self._told:
                 log.warning(
-                    "publish: %s cannot be transferred (%s): friendly names may stay there of peers"
-                    " that went while this was not running; allow the transfer with the same key",
+                    "publish: %s cannot be transferred (%s): of peers that went while this was not"
+                    " running their friendly names may stay there, and those without an endpoint;"
+                    " allow the transfer with the same key",
                     self,
                     exc or "connection closed",
                 )

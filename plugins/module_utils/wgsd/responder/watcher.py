@@ -142,6 +142,7 @@ class Watcher:
         try:
             backend = self._opened(started)
             device = backend.read()
+            self._check_made(device)
         except DeviceError as exc:
             self._drop_backend()
             self._tell(exc)
@@ -181,6 +182,23 @@ class Watcher:
             self.addresses = tunnel_addresses(self._read_addresses(self.device))
             self._addresses_due = now + (ADDRESS_PERIOD if self.addresses else SEARCH_PERIOD)
         return self._backend
+
+    def _check_made(self, device: Device) -> None:
+        """Make sure that somebody has set up the device: else its peers are still to come.
+
+        Clients may go by who is in the zone: a device that is being restarted must not look as if
+        all members had left. What sets it up gives it key and peers, and then its addresses.
+
+        Raises:
+            NoDeviceError: the device has no key, or none of the addresses that its zones had.
+        """
+        contents = [chain.newest.content for chain in self._chains.values()]
+        if not any(content and content.instances for content in contents):
+            return
+        if device.public_key is None:
+            raise NoDeviceError(f"{self.device} has no private key yet")
+        if not self.addresses and any(content and content.addresses for content in contents):
+            raise NoDeviceError(f"{self.device} has no address yet")
 
     def _compare(self, device: Device) -> list[Delta]:
         # Most reads find nothing new: an unchanged peer is the very same object as before.

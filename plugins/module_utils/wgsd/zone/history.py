@@ -166,7 +166,7 @@ class History:
         self._addresses = delta.addresses or ()
         self._addressed.difference_update(delta.removed)
         for changed in delta.changed:
-            if changed.address is None:
+            if changed.is_here:
                 self._addressed.add(changed.public_key)
             else:
                 self._addressed.discard(changed.public_key)

@@ -19,6 +19,8 @@ class Peers:
 
     Attributes:
         instances: By padded label, and sorted by it.
+        listed: The labels of those that have an endpoint, in that order. The same object from
+            version to version, as long as it has the same labels in it.
         friendly: Padded labels by friendly name.
         labels: All these names and the labels without padding, by their length. The same object
             from version to version, as long as it has the same names in it.
@@ -29,8 +31,10 @@ class Peers:
         instances: t.Mapping[bytes, Instance] | None = None,
         friendly: t.Mapping[bytes, bytes] | None = None,
         labels: t.Mapping[int, t.AbstractSet[bytes]] | None = None,
+        listed: t.Sequence[bytes] = (),
     ) -> None:
         self.instances = instances or {}
+        self.listed = listed
         self.friendly = friendly or {}
         self.labels = labels or {}
 
@@ -53,7 +57,13 @@ class Peers:
             old is not None and label in changed and old.name == changed[label].name
             for label, old in before.items()
         ):
-            return Peers(instances, self.friendly, self.labels)
+            listed = self.listed
+            if any(
+                old is not None and old.has_endpoint != changed[label].has_endpoint
+                for label, old in before.items()
+            ):
+                listed = _listed(instances)
+            return Peers(instances, self.friendly, self.labels, listed)
         friendly = dict(self.friendly)
         for old in before.values():
             if old is not None and old.name:
@@ -69,10 +79,17 @@ class Peers:
         copied = {length: set(self.labels.get(length, ())) for length in lengths}
         # Most of it is sorted already, so that this is quick.
         ordered = {label: instances[label] for label in sorted(instances)}
-        after = Peers(ordered, friendly, {**self.labels, **copied})
+        listed = _listed(ordered)
+        # Who joins without an endpoint changes nothing for those who browse.
+        listed = self.listed if listed == self.listed else listed
+        after = Peers(ordered, friendly, {**self.labels, **copied}, listed)
         for label in touched:
             if label in friendly or after.padded(label):
                 copied[len(label)].add(label)
             else:
                 copied[len(label)].discard(label)
         return after
+
+
+def _listed(instances: t.Mapping[bytes, Instance]) -> tuple[bytes, ...]:
+    return tuple(label for label, instance in instances.items() if instance.has_endpoint)

@@ -64,7 +64,8 @@ def list_of(zone: str, content: Content) -> set[Record]:
     """Return the pointers to the peers in *content*: as many as other servers can do with."""
     service = dns.name.from_text(service_name(zone)).to_wire() or b""
     most = _LIST_MAX // (1 + PADDED_LABEL_LENGTH + len(service) + _LISTED_BYTES)
-    labels = (key.label.encode() for key in sorted(content.instances)[:most])
+    listed = sorted(key for key, instance in content.instances.items() if instance.has_endpoint)
+    labels = (key.label.encode() for key in listed[:most])
     return {Record(PTR, INSTANCE_TTL, bytes([len(label)]) + label + service) for label in labels}
 
 
@@ -80,7 +81,7 @@ def differing(before: Content, after: Content) -> tuple[Content, Content]:
     keys = [
         key
         for key in {**old, **new}
-        if old.get(key) is not new.get(key) or (moved and new[key].address is None)
+        if old.get(key) is not new.get(key) or (moved and new[key].is_here)
     ]
     return _only(before, keys), _only(after, keys)
 

@@ -83,7 +83,8 @@ class Zone:
 
     Every instance has two owner names, its label with and without padding. Both have all records,
     since some resolvers can only ask for the second, but only the first is listed, and is the
-    target of SRV records, which must not be an alias (RFC 2782).
+    target of SRV records, which must not be an alias (RFC 2782). A member without an endpoint has
+    a TXT record there and is not listed: it is no service yet.
 
     Attributes:
         addresses: The registry's tunnel addresses.
@@ -118,7 +119,7 @@ class Zone:
         listing = maker.listing(peers)
         # Without peers it has neither records nor names below it: of such a name nothing in a
         # signed zone proves that it is there.
-        if listing or ring is None:
+        if peers.instances or ring is None:
             self._nodes[frame.service] = listing
 
     def find(self, name: Name, local: str) -> Node | None:
@@ -162,7 +163,7 @@ class Zone:
         for labels in self._frame.nodes:
             if labels != self._frame.apex:
                 yield self._frame.relative(labels)
-        if self._peers.instances:
+        if self._peers.listed:
             yield SERVICE
         for label in self._peers.instances:
             yield f"{label[:UNPADDED_LABEL_LENGTH].decode()}.{SERVICE}"
@@ -196,7 +197,7 @@ class Zone:
         """Return the data of the records at the service name, in canonical order."""
         # There may be very many: this is `_Frame._target` without the calls.
         length, suffix = bytes([PADDED_LABEL_LENGTH]), self._frame.suffix
-        return [length + label + suffix for label in self._peers.instances]
+        return [length + label + suffix for label in self._peers.listed]
 
     def seal_at(self, name: Name) -> Seal:
         """Return the seal of a name that exists; one that is not signed has an empty one."""
@@ -240,14 +241,15 @@ class Zone:
         return self._frame.below.get(parent)
 
     def lists_the_same(self, other: Zone) -> bool:
-        """Whether the same names lead to peers in this version and in *other*."""
-        return self._peers.labels is other._peers.labels
+        """Whether the same names lead to peers, and are listed, in this version and in *other*."""
+        return self._peers.labels is other._peers.labels and self._lists_what_lists(other)
 
     def has_the_peers_of(self, other: Zone) -> bool:
         """Whether the service name lists the same peers in this version and in *other*."""
-        return self.lists_the_same(other) or (
-            self._peers.instances.keys() == other._peers.instances.keys()
-        )
+        return self._lists_what_lists(other) or self._peers.listed == other._peers.listed
+
+    def _lists_what_lists(self, other: Zone) -> bool:
+        return self._peers.listed is other._peers.listed
 
     def after(self, delta: Delta) -> Zone:
         """Return the version that *delta*, whose addresses are known, leads to from this one."""
@@ -351,6 +353,8 @@ class _Frame:
         target = self._target(instance.public_key.label.encode())
         strings = txt_strings(instance.public_key, instance.allowed_ips, instance.name)
         text = b"".join(bytes([len(s)]) + s for s in map(str.encode, strings))
+        if instance.port is None:
+            return [Record(TXT, INSTANCE_TTL, text)]
         records = [Record(SRV, INSTANCE_TTL, _SRV_NUMBERS.pack(0, 0, instance.port) + target)]
         address = instance.address or self.own_address
         if address:
@@ -385,7 +389,7 @@ class _Maker:
             made = instance, self._instance_node(label, instance)
             self._nodes[label] = made
         node = made[1]
-        if instance.address is None:
+        if instance.is_here:
             addresses = () if local is None else (local,)
             return {SRV: node[SRV], **_address_records(addresses, INSTANCE_TTL), TXT: node[TXT]}
         return node
@@ -396,7 +400,7 @@ class _Maker:
 
     def listing(self, peers: Peers) -> Node:
         """Return the records at the service name: as many peers as go into the largest message."""
-        labels = tuple(itertools.islice(peers.instances, TCP_MAX // _PTR_BYTES + 1))
+        labels = tuple(itertools.islice(peers.listed, TCP_MAX // _PTR_BYTES + 1))
         return {PTR: _set(PTR, INSTANCE_TTL, _Pointers(labels, self._pointer))} if labels else {}
 
     def _pointer(self, label: bytes) -> Rdata:
@@ -411,11 +415,14 @@ class _Maker:
     def _instance_node(self, label: bytes, instance: Instance) -> Node:
         addresses = () if instance.address is None else (instance.address,)
         strings = txt_strings(instance.public_key, instance.allowed_ips, instance.name)
+        text = _set(TXT, INSTANCE_TTL, [_rdata(TXT, [string.encode() for string in strings])])
+        if instance.port is None:
+            return {TXT: text}
         srv = _rdata(SRV, 0, 0, instance.port, _below(self._service, label))
         return {
             SRV: _set(SRV, INSTANCE_TTL, [srv]),
             **_address_records(addresses, INSTANCE_TTL),
-            TXT: _set(TXT, INSTANCE_TTL, [_rdata(TXT, [string.encode() for string in strings])]),
+            TXT: text,
         }
 
 

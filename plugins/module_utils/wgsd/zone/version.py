@@ -64,18 +64,29 @@ def unpack(packed: bytes) -> list[Record]:
 
 @dataclasses.dataclass(frozen=True)
 class Instance:
-    """One served peer: a DNS-SD instance.
+    """One served peer: a DNS-SD instance, or a member of the mesh that is to become one.
 
     Attributes:
         address: A literal address without scope; None for the one that a query came in on.
+        port: None for a member that has no endpoint yet, and so no address either.
         name: The friendly name, if it has one.
     """
 
     public_key: PublicKey
     address: str | None
-    port: int
+    port: int | None
     allowed_ips: tuple[str, ...] = ()
     name: str | None = None
+
+    @property
+    def has_endpoint(self) -> bool:
+        """Whether it is a service that can be listed and reached."""
+        return self.port is not None
+
+    @property
+    def is_here(self) -> bool:
+        """Whether its address is the one that a query came in on."""
+        return self.port is not None and self.address is None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,6 +100,11 @@ class Content:
 
     addresses: tuple[str, ...]
     instances: t.Mapping[PublicKey, Instance]
+
+    @property
+    def listed(self) -> int:
+        """How many instances have an endpoint."""
+        return sum(instance.port is not None for instance in self.instances.values())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -290,7 +306,7 @@ def tunnel_addresses(interfaces: t.Iterable[Interface]) -> tuple[str, ...]:
 
 
 def content_of(settings: ZoneSettings, device: Device, addresses: tuple[str, ...]) -> Content:
-    """Pick from a device snapshot what the zone serves: the peers that have an endpoint.
+    """Pick from a device snapshot what the zone serves: all peers but those that say nothing.
 
     Args:
         addresses: As `tunnel_addresses` returns them.
@@ -307,13 +323,18 @@ def content_of(settings: ZoneSettings, device: Device, addresses: tuple[str, ...
 
 
 def instance_of(settings: ZoneSettings, peer: Peer) -> Instance | None:
-    """Return what the zone serves of *peer*; None if it has no endpoint."""
-    if peer.endpoint is None:
+    """Return what the zone serves of *peer*.
+
+    Returns:
+        None for a peer with neither an endpoint nor allowed IPs: a key that is announced, and not a
+        member yet.
+    """
+    if peer.endpoint is None and not peer.allowed_ips:
         return None
     return Instance(
         peer.public_key,
-        peer.endpoint.address,
-        peer.endpoint.port,
+        peer.endpoint.address if peer.endpoint else None,
+        peer.endpoint.port if peer.endpoint else None,
         peer.allowed_ips,
         settings.names.get(peer.public_key),
     )
