@@ -12,7 +12,7 @@ import typing as t
 from .config import TsigKey
 from .errors import ServerError, UsageError, WgsdError
 from .keys import PublicKey
-from .model import Endpoint, PeerRecord
+from .model import Endpoint, Member, PeerRecord
 from .names import check_zone, instance_name, parse_txt, service_name
 from .thirdparty import dns, dns_asyncquery
 
@@ -91,6 +91,10 @@ class Directory:
             ServerError: no server answered at all.
         """
         return _run(self._lookup(list(keys)))
+
+    def members(self) -> t.Mapping[PublicKey, Member] | None:
+        """Return the members of the zone; None, since only a copy of the zone tells all of them."""
+        return None
 
     def browse(self) -> list[PeerRecord]:
         """List the peers of the zone (RFC 6763 section 4), sorted by name, then key.

@@ -262,6 +262,20 @@ class PeerChange:
 
 
 @dataclasses.dataclass(frozen=True)
+class Member:
+    """One member of the mesh as the zone names it, wherever it is and whether it is on or off.
+
+    Attributes:
+        allowed_ips: At least one.
+        name: The friendly name, if the zone tells one.
+    """
+
+    public_key: PublicKey
+    allowed_ips: tuple[str, ...]
+    name: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
 class PeerRecord:
     """One peer as the directory (the zone) describes it.
 

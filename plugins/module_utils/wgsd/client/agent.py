@@ -20,7 +20,7 @@ from ..device.base import Backend
 from ..directory import Directory, ZoneVersion
 from ..errors import DeviceError, ServerError
 from ..keys import PublicKey
-from ..model import Device, Endpoint, Peer, PeerChange, PeerRecord
+from ..model import Device, Endpoint, Member, Peer, PeerChange, PeerRecord
 from ..plan import (
     Decision,
     Policy,
@@ -33,6 +33,7 @@ from ..plan import (
     wants_record,
 )
 from .anchors import Anchors
+from .discovery import Discovery
 from .poke import Poke
 
 log = logging.getLogger("wgsd.client")
@@ -69,6 +70,9 @@ class ReadableDirectory(t.Protocol):
     def serial(self, timeout: float | None = None) -> ZoneVersion | None:
         """Return the version of the zone; *timeout* in seconds, if not the usual one."""
 
+    def members(self) -> t.Mapping[PublicKey, Member] | None:
+        """Return the members of the zone; None while no server vouches for a copy of it."""
+
 
 class Probing(t.Protocol):
     """What the agent needs of a `Prober`."""
@@ -88,12 +92,14 @@ class Look:
         failures: Why the directory's answer about a peer is of no use.
         trouble: Why the directory could not be asked; None if it could.
         poke_due: Steady seconds at which the registries are to hear from us again after a move.
+        members_due: Steady seconds at which time alone may lead to other peers on the device.
     """
 
     decisions: t.Sequence[Decision]
     failures: t.Mapping[PublicKey, str]
     trouble: ServerError | None = None
     poke_due: float = math.inf
+    members_due: float = math.inf
 
     @property
     def due(self) -> float:
@@ -104,7 +110,7 @@ class Look:
         """Return the same where unreachable peers can wait for *leisure* seconds."""
         hopeless = State.UNREACHABLE
         dues = [d.due + leisure if d.state is hopeless else d.due for d in self.decisions]
-        return min([self.poke_due, *dues])
+        return min([self.poke_due, self.members_due, *dues])
 
 
 class Agent:
@@ -122,6 +128,7 @@ class Agent:
         *,
         prober: Probing | None = None,
         anchors: Anchors | None = None,
+        discovery: Discovery | None = None,
         opener: t.Callable[[str], Backend] = open_device,
         now: t.Callable[[], Moment] = clock.moment,
     ) -> None:
@@ -130,11 +137,13 @@ class Agent:
         Args:
             prober: Asks peers for a sign of life; None for a single look, which cannot wait for it.
             anchors: Looks after the registries' peer entries; None for leaving them alone.
+            discovery: Adds members that the device lacks; None for the peers that it has.
         """
         self._settings = settings
         self._directory = directory
         self._prober = prober
         self._anchors = anchors
+        self._discovery = discovery
         self._opener = opener
         self._now = now
         self._addresses = [server.address for server in settings.registries]
@@ -218,7 +227,16 @@ class Agent:
             return None
         self._heard = {}
         self._keep(decisions)
-        return Look(list(self._last.values()), dict(self._failures), poke_due=self._poke.due)
+        return Look(
+            list(self._last.values()),
+            dict(self._failures),
+            poke_due=self._poke.due,
+            members_due=self._members_due,
+        )
+
+    @property
+    def _members_due(self) -> float:
+        return self._discovery.due if self._discovery else math.inf
 
     def close(self) -> None:
         """Close the device."""
@@ -272,6 +290,7 @@ class Agent:
                 raise
             # What was known before is still the best there is.
             trouble, waited = exc, True
+        device = self._discover(backend, device)
         if self._prober:
             self._heard.update(self._prober.heard())
         moved = self._has_moved(device, moved)
@@ -294,7 +313,22 @@ class Agent:
             # The registry first: it tells the others.
             probed = self._poke.targets(self._registries, now)
             self._prober.probe([*probed, *(d.peer for d in decisions if d.probe)])
-        return Look(decisions, dict(self._failures), trouble, self._poke.due)
+        return Look(decisions, dict(self._failures), trouble, self._poke.due, self._members_due)
+
+    def _discover(self, backend: Backend, device: Device) -> Device:
+        """Bring the peers of the device in line with the members of the zone; return it then."""
+        if self._discovery is None:
+            return device
+        changes = self._discovery.look(
+            device, self._allowed, self._directory.members(), self._directory.lookup
+        )
+        if not changes:
+            return device
+        backend.apply(changes)
+        device = self._read(backend)
+        # Of those that are new nothing has been asked yet, and a copy answers at once.
+        self._refresh(device)
+        return device
 
     def _decide(
         self, device: Device, moved: bool, only: frozenset[PublicKey] | None = None

@@ -19,11 +19,12 @@ from ..plan import State
 from ..replica import Replica
 from .agent import Agent, Look
 from .anchors import Anchors
+from .discovery import Discovery
 from .metrics import Metrics
 from .pace import Pace
 from .path import PathWatcher
 from .prober import Prober
-from .report import Report, Surroundings, read, report_path
+from .report import Report, Surroundings, known_of, read, report_path
 from .resolver import Resolver
 from .rights import Rights
 from .view import View
@@ -69,7 +70,16 @@ class Loop:
         directory = Directory(zone, registries, timeout=0.5, retries=0, key=key)
         self._view = View(directory, self._replica)
         self._anchors = Anchors(settings, Resolver(selector))
-        self._agent = Agent(settings, self._view, prober=self._prober, anchors=self._anchors)
+        # Who does not discover hands on what is on the device of those before.
+        self._known = known_of(report_path(settings.interface))
+        self._discovery = Discovery(settings, self._known) if settings.discover else None
+        self._agent = Agent(
+            settings,
+            self._view,
+            prober=self._prober,
+            anchors=self._anchors,
+            discovery=self._discovery,
+        )
         self._report = Report(settings)
         self._metrics: Metrics | None = None
         self._parts: tuple[Part, ...] = (self._replica, self._paths, self._report)
@@ -204,6 +214,9 @@ class Loop:
             trouble=self._trouble,
             seen_at=self._agent.seen_at,
             moved=self._agent.moved,
+            index=self._discovery.index if self._discovery else self._known.index,
+            discovered=self._discovery.names if self._discovery else self._known.names,
+            refused=self._discovery.refused if self._discovery else {},
         )
         self._report.publish(look, around)
         if self._metrics is not None:

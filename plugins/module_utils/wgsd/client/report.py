@@ -20,10 +20,12 @@ from .. import __version__, clock, systemd
 from ..clock import Moment
 from ..config import ClientSettings
 from ..directory import ZoneVersion
+from ..errors import UsageError
 from ..keys import PublicKey
 from ..model import Endpoint
-from ..plan import Decision, State
+from ..plan import Decision, Refusal, State
 from .agent import Look
+from .discovery import NOTHING_KNOWN, Known
 
 log = logging.getLogger("wgsd.client")
 
@@ -81,6 +83,9 @@ class Surroundings:
         trouble: Why the directory could not be asked; empty if it could.
         seen_at: Where the registry sees this host; None while that is not known.
         moved: When this host has moved last, in seconds since the epoch, and how that showed.
+        index: The interface's index; None while it is not known, or nobody asks.
+        discovered: The peers that this client has added to it, and their friendly names.
+        refused: The members that are not on the device as the zone has them.
     """
 
     registries: t.Mapping[PublicKey, str] = dataclasses.field(default_factory=dict)
@@ -91,6 +96,9 @@ class Surroundings:
     trouble: str = ""
     seen_at: Endpoint | None = None
     moved: tuple[float, str] | None = None
+    index: int | None = None
+    discovered: t.Mapping[PublicKey, str | None] = dataclasses.field(default_factory=dict)
+    refused: t.Mapping[PublicKey, Refusal] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass
@@ -158,6 +166,11 @@ class Report:
             or len(look.decisions) != len(self._entries)
         )
         is_detail = False
+        # Whoever comes after us must know what is ours.
+        is_urgent = (around.index, around.discovered) != (
+            self._around.index,
+            self._around.discovered,
+        )
         self._around = around
         for decision in look.decisions:
             key = decision.public_key
@@ -175,7 +188,9 @@ class Report:
         if is_news or self._in_fault:
             self._in_fault = False
             self._tell(self._summary())
-        if is_news or is_detail:
+        if is_urgent:
+            self._write()
+        elif is_news or is_detail:
             self._plan(PAUSE if is_news else PATIENCE, is_news)
 
     def stop(self) -> None:
@@ -214,6 +229,9 @@ class Report:
         entry = _Entry(since=now.wall)
         if before is not None:
             entry = _Entry(**{name: before[name] for name in _KEPT if name in before})
+        elif decision.public_key in self._around.discovered:
+            entry.action, entry.action_at = "added: the zone has it as a member", now.wall
+            entry.endpoint_set = str(peer.endpoint) if peer.endpoint else None
         elif peer.endpoint and not peer.last_handshake:
             entry.configured = str(peer.endpoint)
         return entry
@@ -292,6 +310,9 @@ class Report:
             "seen_at": str(around.seen_at) if around.seen_at else None,
             "moved": dict(zip(("at", "how"), around.moved)) if around.moved else None,
             "registries": {key.base64: how for key, how in around.registries.items()},
+            "index": around.index,
+            "discovered": {key.base64: name for key, name in around.discovered.items()},
+            "refused": {key.base64: tuple(refusal) for key, refusal in around.refused.items()},
         }
         lines = [f" {json.dumps(name)}: {json.dumps(value)}" for name, value in head.items()]
         peers = (f'  "{key.base64}": {entry.text}' for key, entry in self._entries.items())
@@ -323,6 +344,17 @@ def _peers_of(path: pathlib.Path) -> dict[str, dict[str, t.Any]]:
         return {key: entry for key, entry in peers.items() if entry.get("state")}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
+
+
+def known_of(path: pathlib.Path) -> Known:
+    """Return which peers on which device an agent before this one has added."""
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+        index, discovered = report["index"], report["discovered"].items()
+        names = {PublicKey.from_base64(key): name for key, name in discovered}
+        return Known(int(index), names)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, UsageError):
+        return NOTHING_KNOWN
 
 
 class Found(t.NamedTuple):

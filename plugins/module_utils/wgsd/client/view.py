@@ -12,7 +12,7 @@ import typing as t
 from ..directory import Directory, ZoneVersion
 from ..errors import ServerError
 from ..keys import PublicKey
-from ..model import PeerRecord
+from ..model import Member, PeerRecord
 from ..replica import Replica
 from .pace import Cost
 
@@ -91,6 +91,14 @@ class View:
         found = source.lookup(keys)
         self.failures = source.failures
         return found
+
+    def members(self) -> t.Mapping[PublicKey, Member] | None:
+        """Return the members of the zone; the same object while they are the same.
+
+        Returns:
+            None while there is no copy of the zone that a server vouches for.
+        """
+        return self._replica.contents.members() if self._replica.version else None
 
     def _asked(self, ask: t.Callable[[], ZoneVersion | None]) -> ZoneVersion | None:
         """Ask, but do not wait again and again for servers that give no answer."""

@@ -10,24 +10,30 @@ The rules, in words:
   the directory. A peer that has moved away is asked before it is followed (`live`).
 * A peer without a session is connected by removing and adding it in one operation (`connect`), at
   moments that both ends arrive at (`rendezvous`).
+* Which peers there are is decided apart from where they are (`members`).
 * The same state gives no action, so running twice is the same as running once.
 """
 
 from __future__ import annotations
 
 from .decide import NONE_YET, Decisions, decide, wants_record
+from .members import Added, Membership, Refusal, decide_members
 from .observe import has_session, in_session
 from .peers import holders, managed, renewals
 from .states import Decision, Memory, Policy, State
 
 __all__ = [
     "NONE_YET",
+    "Added",
     "Decision",
     "Decisions",
+    "Membership",
     "Memory",
     "Policy",
+    "Refusal",
     "State",
     "decide",
+    "decide_members",
     "has_session",
     "holders",
     "in_session",

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a copy of the zone holds: one peer by its key, or all of them."""
+"""What a copy of the zone holds: one peer by its key, all that are listed, and all members."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import typing as t
 
 from ..directory import by_name, instance_key, peer_record
 from ..errors import UsageError
-from ..keys import PublicKey
-from ..model import PeerRecord
-from ..names import instance_name, service_name
+from ..keys import PADDED_LABEL_LENGTH, PublicKey
+from ..model import Member, PeerRecord
+from ..names import instance_name, parse_txt, service_name
 from ..thirdparty import dns
 
 if t.TYPE_CHECKING:
@@ -35,6 +35,10 @@ class Contents:
         self._names: dict[PublicKey, Name] = {}
         # A transfer gives a changed name a new node, so equal nodes have equal records.
         self._read: dict[PublicKey, tuple[t.Any, PeerRecord]] = {}
+        #: What instances say of their membership, by label, with the node that said so.
+        self._told: dict[bytes, tuple[t.Any, Member | None]] = {}
+        self._members: t.Mapping[PublicKey, Member] = {}
+        self._members_of: t.Any = None
 
     @property
     def serial(self) -> int | None:
@@ -66,6 +70,49 @@ class Contents:
         """List all peers, as `Directory.browse` does."""
         keys = [key for key in (instance_key(rdata.target) for rdata in self._instances()) if key]
         return by_name(record for record in self.lookup(keys).values() if record is not None)
+
+    def members(self) -> t.Mapping[PublicKey, Member]:
+        """Return the members: whose TXT record has allowed IPs, with an endpoint or without.
+
+        The mapping is the same object for as long as it says the same.
+        """
+        nodes = self.zone.nodes
+        if nodes is self._members_of:
+            return self._members
+        depth = len(dns.name.from_text(service_name(str(self.zone.origin))).labels) + 1
+        told, members = {}, {}
+        for name, node in nodes.items():
+            label = name.labels[0]
+            # Each instance has a second name without padding, which says the same.
+            if len(label) != PADDED_LABEL_LENGTH or len(name.labels) != depth:
+                continue
+            before = self._told.get(label)
+            if before is None or before[0] is not node:
+                before = node, self._member(name, before[1] if before else None)
+            told[label] = before
+            if before[1] is not None:
+                members[before[1].public_key] = before[1]
+        self._told, self._members_of = told, nodes
+        if members != self._members:
+            self._members = members
+        return self._members
+
+    def _member(self, name: Name, before: Member | None) -> Member | None:
+        """Return the member at an instance's name; *before* if that is the same."""
+        key = instance_key(name)
+        texts = self._find(name, "TXT")
+        if key is None or not texts:
+            return None
+        if name != dns.name.from_text(instance_name(key, str(self.zone.origin))):
+            return None
+        try:
+            text = parse_txt(texts[0].strings)
+        except UsageError:
+            return None
+        if text.public_key != key or not text.allowed_ips:
+            return None
+        member = Member(key, text.allowed_ips, text.name)
+        return before if member == before else member
 
     def _peer(self, key: PublicKey) -> PeerRecord | None:
         if key not in self._names:

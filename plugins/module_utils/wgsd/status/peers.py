@@ -64,6 +64,7 @@ def collect(
             names.get(key),
             running=found.running,
             registry=registries.get(key),
+            discovered=key.base64 in told.get("discovered", ()),
         )
         for key, peer in device.peers.items()
     ]
@@ -78,6 +79,7 @@ def collect(
         "follows": told.get("follows") if found.running else None,
         "moved": told.get("moved") if found.running else None,
         "peers": sorted(peers, key=_rank),
+        "not_added": _not_added(told) if found.running else [],
         "error": None,
     }
 
@@ -90,6 +92,7 @@ def out_of_reach(interface: str, error: DeviceError) -> Status:
         **dict.fromkeys(nothing),
         "agent": False,
         "peers": [],
+        "not_added": [],
         "error": str(error),
     }
 
@@ -110,6 +113,15 @@ def _client(found: client_report.Found) -> Status:
         **{name: found.report.get(name) for name in fields},
         "problem": found.problem or None,
     }
+
+
+def _not_added(told: t.Mapping[str, t.Any]) -> list[Status]:
+    """Return the members that the client has not added as the zone has them, and why."""
+    refused = (
+        {"public_key": key, "name": name, "reason": reason}
+        for key, (name, reason) in told.get("refused", {}).items()
+    )
+    return sorted(refused, key=lambda one: (one["name"] or "~", one["public_key"]))
 
 
 def _directory(told: t.Mapping[str, t.Any]) -> Status:
@@ -141,6 +153,7 @@ def _peer(
     *,
     running: bool,
     registry: str | None,
+    discovered: bool,
 ) -> Status:
     told = reported or {}
     # What the client has done stays true when it has ended; how it saw things does not.
@@ -155,6 +168,7 @@ def _peer(
         "public_key": peer.public_key.base64,
         "name": name or told.get("name"),
         "registry": registry is not None,
+        "discovered": discovered,
         "state": state,
         "direct": state == State.DIRECT.value,
         "since": seen.get("since"),

@@ -50,6 +50,9 @@ def render(status: Status, now: float, *, verbose: bool = False) -> str:
         lines.append(row)
         for text in _below(peer, now, verbose, _own_address(status)):
             lines += _wrapped(text, "  ")
+    for one in status["not_added"]:
+        title = one["name"] or f"{one['public_key'][:KEY_CHARACTERS]}..."
+        lines += _wrapped(f"not added, though a member of the zone: {title}: {one['reason']}")
     if status["agent"]:
         for text in _advice(peers):
             lines += _wrapped(text)
@@ -157,6 +160,8 @@ def _below(peer: Status, now: float, verbose: bool, own_address: str | None) -> 
     """
     if verbose:
         yield f"key {peer['public_key']}, allowed IPs {', '.join(peer['allowed_ips']) or 'none'}"
+        if peer["discovered"]:
+            yield "discovered: it is here because the zone has it as a member"
     explains = verbose or peer["registry"] or not peer["direct"]
     if peer["reason"] and explains and peer["reason"] != peer["last_action"]:
         yield peer["reason"]
