@@ -22,7 +22,6 @@ import dataclasses
 import functools
 import ipaddress
 import math
-import types
 import typing as t
 
 from ..keys import PublicKey
@@ -75,10 +74,6 @@ class Refusal(t.NamedTuple):
     reason: str
 
 
-NOTHING_ADDED: t.Mapping[PublicKey, Added] = types.MappingProxyType({})
-NOBODY_REFUSED: t.Mapping[PublicKey, Refusal] = types.MappingProxyType({})
-
-
 @dataclasses.dataclass(frozen=True)
 class Membership:
     """What is to be done about the members of a zone.
@@ -91,8 +86,8 @@ class Membership:
     """
 
     changes: tuple[MemberChange, ...] = ()
-    added: t.Mapping[PublicKey, Added] = NOTHING_ADDED
-    refused: t.Mapping[PublicKey, Refusal] = NOBODY_REFUSED
+    added: t.Mapping[PublicKey, Added] = dataclasses.field(default_factory=dict)
+    refused: t.Mapping[PublicKey, Refusal] = dataclasses.field(default_factory=dict)
     due: float = math.inf
 
 
