@@ -194,9 +194,11 @@ def split(message: dns.message.Message) -> Answer:
 
 
 def lines_of(key: PublicKey, port: int) -> list[Line]:
-    """The records of a peer."""
+    """The records of a peer; port 0 stands for a member that has no endpoint."""
     name = instance_name(key, ZONE)
     strings = " ".join(f'"{s}"' for s in txt_strings(key, ["10.0.0.2/32"], "bob"))
+    if not port:
+        return [(name, "TXT", strings)]
     return [
         (service_name(ZONE), "PTR", name),
         (name, "SRV", f"0 0 {port} {name}"),
