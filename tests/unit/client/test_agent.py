@@ -7,16 +7,19 @@
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
+import math
 
 import pytest
 
 from wgsd.client.agent import MOVE_SETTLES, NO_TUNNEL_TIMEOUT, RECORD_MAX_AGE, Agent
+from wgsd.client.discovery import Discovery
 from wgsd.clock import Moment
 from wgsd.config import ClientSettings
 from wgsd.directory import ZoneVersion
 from wgsd.errors import NoDeviceError, ServerError
 from wgsd.keys import PublicKey
-from wgsd.model import Device, Endpoint, Peer, PeerRecord
+from wgsd.model import Device, Endpoint, Member, Peer, PeerRecord
 from wgsd.plan import State
 
 pytestmark = pytest.mark.unit
@@ -71,7 +74,12 @@ class FakeDevice:
                 fields["persistent_keepalive"] = change.persistent_keepalive
             if change.fresh:
                 fields |= {"last_handshake": 0.0, "rx_bytes": 0}
-            peer = self.peers[change.public_key]
+            if change.remove:
+                del self.peers[change.public_key]
+                continue
+            if change.allowed_ips is not None:
+                fields["allowed_ips"] = change.allowed_ips
+            peer = self.peers.get(change.public_key, Peer(change.public_key))
             self.peers[change.public_key] = dataclasses.replace(peer, **fields)
 
     def close(self):
@@ -98,6 +106,10 @@ class FakeDirectory:
         self.timeouts: list = []
         self.on_serial = lambda: None
         self.down = False
+        self.member_list: dict | None = None
+
+    def members(self):
+        return self.member_list
 
     def serial(self, timeout=None):
         self.timeouts.append(timeout)
@@ -143,11 +155,12 @@ class World:
         self.now = NOW
         self.agent, self.running = self.an_agent(None), self.an_agent(self.prober)
 
-    def an_agent(self, prober):
+    def an_agent(self, prober, discovery=None):
         return Agent(
             SETTINGS,
             self.directory,
             prober=prober,
+            discovery=discovery,
             opener=self.device.open,
             now=lambda: Moment(self.now, self.now - NOW + 1000),
         )
@@ -415,3 +428,84 @@ def test_a_host_that_has_just_started_asks_at_once(world):
     )
     agent.look()
     assert world.directory.looked_up == [[BOB]]
+
+
+class TestDiscovery:
+    """Members that the device lacks."""
+
+    @pytest.fixture
+    def world(self, world):
+        discovery = Discovery(
+            dataclasses.replace(SETTINGS, discover=True),
+            interface_index=lambda _name: 7,
+            read_addresses=lambda _name: (ipaddress.ip_interface("10.0.0.1/24"),),
+            now=lambda: world.now - NOW + 1000,
+        )
+        world.running = world.an_agent(world.prober, discovery)
+        world.have_copy(us=CAFE, carol=HOME)
+        blocks = {US: "10.0.0.1/32", BOB: "10.0.0.2/32"}
+        world.directory.member_list = {key: Member(key, (ip,)) for key, ip in blocks.items()}
+        world.look()
+        assert world.device.applied == []
+        return world
+
+    def join(self, world):
+        world.directory.member_list = {
+            **world.directory.member_list,
+            CAROL: Member(CAROL, ("10.0.0.3/32",), "carol"),
+        }
+        world.directory.publish(records=world.directory.records)
+
+    def test_a_member_that_joins_is_added_and_decided_about_in_the_same_look(self, world):
+        self.join(world)
+        decisions = world.look(0.1)
+        (change,) = world.device.applied
+        assert (change.public_key, change.create, change.endpoint) == (CAROL, True, HOME)
+        assert decisions[CAROL].state is State.PUNCHING
+        assert decisions[CAROL].record.endpoint == HOME
+        assert world.look(0.1)[CAROL].change is None
+
+    def test_a_member_without_an_endpoint_is_tried_once_it_has_one(self, world):
+        del world.directory.records[CAROL]
+        self.join(world)
+        assert world.look(0.1)[CAROL].state is State.UNKNOWN
+        assert world.device.peers[CAROL].persistent_keepalive == 0
+        world.have_copy(us=CAFE, carol=HOME)
+        assert world.look(0.1)[CAROL].state is State.KNOWN
+        assert world.device.applied[-1].fresh
+
+    def test_a_member_that_leaves_is_gone_in_the_same_look(self, world):
+        self.join(world)
+        world.look(0.1)
+        world.device.handshake(CAROL, world.now)
+        assert world.look(1)[CAROL].state is State.DIRECT
+        members = dict(world.directory.member_list)
+        del members[CAROL]
+        world.directory.member_list = members
+        decisions = world.look(0.1)
+        assert CAROL not in decisions
+        assert CAROL not in world.device.peers
+        assert BOB in world.device.peers
+
+    def test_without_a_copy_nobody_leaves(self, world):
+        self.join(world)
+        world.look(0.1)
+        world.directory.is_copy, world.directory.member_list = False, None
+        world.directory.down = True
+        for _number in range(3):
+            world.look(10)
+        assert CAROL in world.device.peers
+
+    def test_more_than_goes_into_a_look_calls_for_the_next_at_once(self, world):
+        members = {
+            PublicKey(bytes([number, 1]) * 16): f"10.0.0.{number}/32" for number in range(10, 110)
+        }
+        world.directory.member_list = {
+            **world.directory.member_list,
+            **{key: Member(key, (ip,)) for key, ip in members.items()},
+        }
+        look = world.running.look()
+        assert look.due <= world.now - NOW + 1000
+        look = world.running.look()
+        assert look.members_due == math.inf
+        assert len(world.device.peers) == 102

@@ -18,13 +18,23 @@ import pytest
 from tests.unit.client.decisions import AWAY, BOB, CAROL, HOME, NONE, a_try, decision, look
 from wgsd import systemd
 from wgsd.client import report as module
-from wgsd.client.report import PATIENCE, PAUSE, Report, Surroundings, birth, read, report_path
+from wgsd.client.discovery import Known
+from wgsd.client.report import (
+    PATIENCE,
+    PAUSE,
+    Report,
+    Surroundings,
+    birth,
+    known_of,
+    read,
+    report_path,
+)
 from wgsd.clock import Moment
 from wgsd.config import ClientSettings
 from wgsd.directory import ZoneVersion
 from wgsd.keys import PublicKey
 from wgsd.model import Endpoint, PeerChange
-from wgsd.plan import State
+from wgsd.plan import Refusal, State
 
 pytestmark = pytest.mark.unit
 
@@ -305,3 +315,32 @@ def ended_process() -> int:
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
     return process.pid
+
+
+def test_what_was_added_is_written_at_once_for_the_next_client(world):
+    world.publish(DIRECT)
+    carol = decision(State.PUNCHING, key=CAROL, before=HOME)
+    around = Surroundings(index=7, discovered={CAROL: "carol"})
+    world.publish(DIRECT, carol, around=around)
+    assert known_of(report_path("wg0")) == Known(7, {CAROL: "carol"})
+    assert world.peer(CAROL)["endpoint_set"] == str(HOME)
+    assert world.peer(CAROL)["configured"] is None
+    world.publish(DIRECT, around=Surroundings(index=7))
+    assert known_of(report_path("wg0")) == Known(7, {})
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{}", '{"index": null, "discovered": {}}', '{"index": 7, "discovered": {"x": 1}}']
+)
+def test_a_report_of_another_kind_tells_of_nobody_who_was_added(tmp_path, text):
+    path = tmp_path / "report"
+    assert known_of(path) == Known()
+    path.write_text(text)
+    assert known_of(path) == Known()
+
+
+def test_who_is_refused_is_in_the_file_with_the_reason(world):
+    refused = {CAROL: Refusal("carol", "its network is bob's")}
+    world.publish(DIRECT, around=Surroundings(index=7, refused=refused))
+    world.pass_time(PAUSE)
+    assert world.told["refused"] == {CAROL.base64: ["carol", "its network is bob's"]}

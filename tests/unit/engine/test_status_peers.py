@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import math
 
@@ -21,7 +22,7 @@ from wgsd.config import ClientSettings
 from wgsd.directory import ZoneVersion
 from wgsd.keys import PublicKey
 from wgsd.model import Device, Endpoint, Peer
-from wgsd.plan import State
+from wgsd.plan import Refusal, State
 from wgsd.status import peers as module
 from wgsd.status.text import WIDTH
 
@@ -302,3 +303,28 @@ def test_names_of_a_registrys_configuration_come_before_the_zones(host):
     host.reports(decision(State.DIRECT, before=HOME))
     peers = host.status(names={BOB: "robert"})["peers"]
     assert [peer["name"] for peer in peers] == [None, "robert"]
+
+
+def test_a_peer_that_the_client_has_added_is_told_as_such(host):
+    host.shows(BOB, HOME, age=40)
+    host.shows(CAROL, AWAY, "10.0.0.3/32", age=40)
+    around = dataclasses.replace(FOLLOWING, index=7, discovered={CAROL: "carol"})
+    direct = [
+        decision(State.DIRECT, key=key, before=where) for key, where in ((BOB, HOME), (CAROL, AWAY))
+    ]
+    host.reports(*direct, around=around)
+    assert host.peer(CAROL)["discovered"] is True
+    assert host.peer(BOB)["discovered"] is False
+    assert any("discovered" in line for line in host.text(verbose=True).splitlines())
+    assert "discovered" not in host.text()
+
+
+def test_a_member_that_was_not_added_is_told_with_the_reason(host):
+    reason = "its network 192.168.5.0/24 is outside of the tunnel's own"
+    around = dataclasses.replace(FOLLOWING, refused={CAROL: Refusal("carol", reason)})
+    host.shows(BOB, HOME, age=40)
+    host.reports(decision(State.DIRECT, before=HOME), around=around)
+    assert host.status()["not_added"] == [
+        {"public_key": CAROL.base64, "name": "carol", "reason": reason}
+    ]
+    assert f"not added, though a member of the zone: carol: {reason}" in host.text()
