@@ -27,7 +27,7 @@ from wgsd.responder.keys import ANNOUNCED, KeyStore
 from .bare import BareHost, BareLab
 from .followed import FRESH, SITES, Followed
 from .nameservers import Line
-from .responder import ALICE, BOB, CAROL, SERVICE, TUNNEL, ZONE, instance
+from .responder import ALICE, BOB, CAROL, DAVE, SERVICE, TUNNEL, ZONE, instance
 
 pytestmark = pytest.mark.lab
 
@@ -74,7 +74,8 @@ THERE = [
     (f"alice.{SERVICE}", "SRV"),
 ]
 EMPTY = [(ZONE, "TXT"), (f"_udp.{ZONE}", "A"), (SERVICE, "SRV"), (instance(ALICE), "AAAA")]
-MISSING = [(instance(CAROL), "SRV"), (f"x.{ZONE}", "A"), (f"x.y.{SERVICE}", "SRV")]
+EMPTY += [(instance(CAROL), rdtype) for rdtype in ("SRV", "A")]
+MISSING = [(instance(DAVE), "SRV"), (f"x.{ZONE}", "A"), (f"x.y.{SERVICE}", "SRV")]
 
 
 @pytest.fixture(scope="module")
@@ -222,7 +223,7 @@ def test_ldns_finds_the_zone_whole_and_signed_throughout(followed: Followed) -> 
     (anchor,) = anchors(followed)
     host = followed.lab.host("knot")
     assert "Zone is verified and complete" in verify(host, followed.wait_same(), anchor)
-    for change in (("endpoint", "[2001:db8::c]:3"), ("remove",)):
+    for change in (("endpoint", "[2001:db8::c]:3"), ("remove",), ("allowed-ips", "10.0.0.3/32")):
         before = followed.serial()
         followed.bed.set(CAROL, *change)
         followed.wait("next version", lambda before=before: followed.serial() != before)

@@ -160,8 +160,14 @@ def others(bed: Bed) -> set[Line]:
 
 
 def lines(*peers: tuple[t.Any, str, int, str, str]) -> set[Line]:
-    """What is to be there of peers: key, address, port, allowed IPs and name of each."""
+    """What is to be there of peers: key, address, port, allowed IPs and name of each.
+
+    Carol is a member without an endpoint, unless she is among them.
+    """
     found: set[Line] = set()
+    if CAROL not in (key for key, *_more in peers):
+        text = f'"txtvers=1" "pub={CAROL.base64}" "allowed=10.0.0.3/32"'
+        found = {(label, "TXT", 10, text) for label in (CAROL.label, CAROL.unpadded_label)}
     for key, address, port, allowed, name in peers:
         target = f"{key.label}.{SERVICE}"
         found.add(("", "PTR", 10, target))

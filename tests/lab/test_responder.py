@@ -98,7 +98,17 @@ def test_dig_resolves_a_peer(serving: Bed) -> None:
     assert len(serving.dig("+noall", "+answer", name, "ANY")) == 1
     assert serving.dig("+short", name, "AAAA") == []
     assert any("status: NOERROR" in line for line in serving.dig(name, "AAAA"))
-    assert any("status: NXDOMAIN" in line for line in serving.dig(instance(CAROL), "SRV"))
+    assert any("status: NXDOMAIN" in line for line in serving.dig(instance(DAVE), "SRV"))
+
+
+def test_a_member_without_endpoint_has_its_txt_record_alone(serving: Bed) -> None:
+    (shown,) = serving.dig("+short", instance(CAROL), "TXT")
+    assert shown == f'"txtvers=1" "pub={CAROL.base64}" "allowed=10.0.0.3/32"'
+    for rdtype in ("SRV", "A", "AAAA"):
+        assert serving.dig("+short", instance(CAROL), rdtype) == []
+        lines = serving.dig(instance(CAROL), rdtype)
+        assert any("status: NOERROR" in line for line in lines)
+    assert instance(CAROL) not in serving.dig("+short", SERVICE, "PTR")
 
 
 def test_dig_finds_a_zone_as_the_rfcs_want_it(serving: Bed) -> None:
