@@ -65,7 +65,7 @@ class Primary:
         self._selector.register(self._udp, selectors.EVENT_READ, self._on_udp)
         self._selector.register(self._tcp, selectors.EVENT_READ, self._on_tcp)
 
-    def publish(self, peers: dict[PublicKey, int], serial: int | None = None) -> None:
+    def publish(self, peers: dict[PublicKey, int | None], serial: int | None = None) -> None:
         """Make the next version, of peers with these ports; a serial given starts all over."""
         if serial is not None:
             self._versions.clear()
@@ -193,11 +193,11 @@ def split(message: dns.message.Message) -> Answer:
     return [first, second]
 
 
-def lines_of(key: PublicKey, port: int) -> list[Line]:
-    """The records of a peer; port 0 stands for a member that has no endpoint."""
+def lines_of(key: PublicKey, port: int | None) -> list[Line]:
+    """The records of a peer; without a port, of a member that has no endpoint."""
     name = instance_name(key, ZONE)
     strings = " ".join(f'"{s}"' for s in txt_strings(key, ["10.0.0.2/32"], "bob"))
-    if not port:
+    if port is None:
         return [(name, "TXT", strings)]
     return [
         (service_name(ZONE), "PTR", name),

@@ -42,7 +42,7 @@ def primary(world):
 
 @pytest.fixture
 def replica(world, primary):
-    primary.publish({BOB: 1000, CAROL: 0})
+    primary.publish({BOB: 1000, CAROL: None})
     replica = world.replica(primary)
     world.pass_time(replica, 1)
     return replica

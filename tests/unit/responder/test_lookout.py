@@ -32,6 +32,7 @@ from wgsd.zone.version import Chain, Delta, Version
 pytestmark = pytest.mark.unit
 
 ALICE = PublicKey(hashlib.sha256(b"alice").digest())
+OWN = PublicKey(hashlib.sha256(b"registry").digest())
 ZONE = ZoneSettings("example.com.", "wg0")
 
 
@@ -43,7 +44,7 @@ class FileDevice:
 
     def read(self) -> Device:
         peer = Peer(ALICE, Endpoint("192.0.2.1", int(self._path.read_text())))
-        return Device("wg0", None, 51820, 0, {ALICE: peer})
+        return Device("wg0", OWN, 51820, 0, {ALICE: peer})
 
     def close(self) -> None:
         """Nothing to free."""
