@@ -257,6 +257,18 @@ def test_whoever_takes_a_peer_away_again_and_again_has_it_added_more_and_more_ra
     assert times[-1] - times[-2] >= module.SETTLED
 
 
+def test_whoever_sets_other_networks_again_and_again_makes_few_changes():
+    carol = Peer(CAROL, allowed_ips=("10.0.0.9/32",))
+    added, now, times = {CAROL: Added("carol")}, 0.0, []
+    while now < 600.0:
+        decision = decided(device_with(BOBS, carol), CAROLS, added=added, now=now)
+        if decision.changes:
+            times.append(now)
+        added = decision.added
+        now += 0.1
+    assert len(times) <= module.AT_ONCE + 600.0 / module.SETTLED
+
+
 def test_after_a_minute_a_peer_that_is_gone_is_added_at_once():
     decision = decided(device_with(BOBS), CAROLS, now=1000.0)
     assert decided(device_with(BOBS), CAROLS, added=decision.added, now=1060.0).changes

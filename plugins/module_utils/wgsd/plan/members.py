@@ -35,6 +35,8 @@ CHANGES_MAX = 64
 #: Seconds after which a peer that was added counts as settled: if it is gone then, it is added at
 #: once. If somebody takes it away earlier, the pauses double up to this.
 SETTLED = 60.0
+#: So often the networks of a peer may change one after the other, and then once in that time.
+AT_ONCE = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,8 +45,8 @@ class Added:
 
     Attributes:
         name: Its friendly name at that time.
-        at: When it was added last, in steady seconds.
-        times: How often in a row somebody has taken it away soon after.
+        at: When it was added or changed last, in steady seconds.
+        times: How often in a row it was added or changed again soon after.
         there: Whether it has been on the device ever since. One that was not, and is there again,
             was put there by somebody else.
     """
@@ -139,8 +141,13 @@ def decide_members(
             problem = scene.problem(member)
             if key in device.peers:
                 change = _following(device.peers[key], member, problem)
-                # What another one gives up in this look can be had in the next.
-                due = now if change else due
+                if change is not None and now < _calm(kept[key]):
+                    due = min(due, _calm(kept[key]))
+                    change = None
+                if change is not None:
+                    kept[key] = _noted(member, kept[key], now)
+                    # What another one gives up in this look can be had in the next.
+                    due = now
                 if not problem:
                     scene.take(member)
             elif problem:
@@ -219,6 +226,11 @@ def _again(added: Added | None) -> float:
     if added is None:
         return -math.inf
     return added.at + min(2.0 ** min(added.times, 10), SETTLED)
+
+
+def _calm(added: Added) -> float:
+    """Return when a peer may be changed whose networks somebody else sets as well."""
+    return added.at + (SETTLED if added.times > AT_ONCE else 0.0)
 
 
 def _noted(member: Member, before: Added | None, now: float) -> Added:
