@@ -51,7 +51,7 @@ def joined(mesh: Mesh) -> Mesh:
     """Carol has joined at the registry, and has direct tunnels."""
     join(mesh)
     for name in FILE:
-        mesh.wait_direct(name, "carol")
+        wait_joined(mesh, name)
     return mesh
 
 
@@ -67,6 +67,12 @@ def join(mesh: Mesh) -> float:
 def knows(mesh: Mesh, name: str, other: str) -> bool:
     """Whether a host's device has another host as a peer."""
     return str(mesh.key(other)) in mesh.devices[name].show("peers")
+
+
+def wait_joined(mesh: Mesh, name: str) -> float:
+    """Wait until a host knows Carol and has had a handshake with her; return its time."""
+    mesh.wait(lambda: knows(mesh, name, "carol"), f"Carol on {name}'s device", 20)
+    return mesh.wait_direct(name, "carol")
 
 
 def ping(mesh: Mesh, name: str, other: str, number: int = 3) -> int:
@@ -201,7 +207,7 @@ def test_whoever_is_on_a_device_that_was_made_anew_is_its_own(joined):
     for other in ("bob", "carol"):
         joined.add_peer("alice", other)
     joined.start_client("alice", discover=True)
-    joined.wait_direct("alice", "carol")
+    wait_joined(joined, "alice")
     joined.remove_peer(REGISTRY, "carol")
     joined.wait(lambda: not knows(joined, "bob", "carol"), "Bob without Carol")
     time.sleep(0.5)
@@ -237,7 +243,7 @@ def test_nobody_gets_what_belongs_to_others_by_claiming_it(mesh):
     for key, blocks in claims.items():
         mesh.devices[REGISTRY].set("peer", str(key), "allowed-ips", blocks)
     join(mesh)
-    mesh.wait_direct("alice", "carol")
+    wait_joined(mesh, "alice")
     peers = mesh.devices["alice"].show("peers")
     assert not any(str(key) in peers for key in claims)
     after = mesh.devices["alice"].show("allowed-ips").splitlines()
