@@ -287,8 +287,8 @@ def test_all_changes_go_in_one_request_that_touches_only_what_is_given(
     assert scripted.requests == [
         "set=1\n"
         f"public_key={KEY.hex()}\nupdate_only=true\nendpoint=[2001:db8::7]:4500\n"
-        f"public_key={OTHER_KEY.hex()}\nremove=true\n"
         f"public_key={THIRD_KEY.hex()}\nreplace_allowed_ips=true\nallowed_ip=10.0.0.0/24\n"
+        f"public_key={OTHER_KEY.hex()}\nremove=true\n"
         "\n"
     ]
 

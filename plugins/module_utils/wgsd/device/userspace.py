@@ -78,7 +78,8 @@ class UserspaceBackend:
         # Debian's wireguard-go (2022) sends a keepalive to every peer that comes in a set after
         # one whose keepalive was switched on. For a peer without an endpoint this burns the only
         # handshake initiation of the next 5 s, so those that are to send one anyway come last.
-        ordered = sorted(changes, key=lambda change: bool(change.persistent_keepalive))
+        # After them only removals: an allowed IP passes to another peer before its holder goes.
+        ordered = sorted(changes, key=lambda c: (c.remove, bool(c.persistent_keepalive)))
         lines = ["set=1"]
         for change in ordered:
             lines += _change_lines(change)
