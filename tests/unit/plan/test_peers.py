@@ -21,12 +21,20 @@ NOW = Moment(1_800_000_000.0, 1000.0)
 
 
 def test_the_registry_is_never_touched_and_others_only_if_asked_for():
-    peers = device_with(bob(), Peer(REGISTRY))
+    peers = device_with(bob(), Peer(REGISTRY, allowed_ips=("10.0.0.254/32",)))
     records = at(HOME) | {REGISTRY: PeerRecord(REGISTRY, CAFE)}
     protect = Policy(protected=frozenset([REGISTRY]), force=True)
     assert [d.public_key for d in decide(peers, records, NONE_YET, NOW, protect)] == [BOB]
     only = Policy(only=frozenset([REGISTRY]))
     assert [d.public_key for d in decide(peers, records, NONE_YET, NOW, only)] == [REGISTRY]
+
+
+def test_the_next_key_of_a_peer_is_left_alone_until_something_is_reached_by_it():
+    announced = Peer(REGISTRY, endpoint=CAFE, rx_bytes=148)
+    records = at(HOME) | {REGISTRY: PeerRecord(REGISTRY, HOME)}
+    policy = Policy(continuous=True)
+    decided = decide(device_with(bob(), announced), records, NONE_YET, NOW, policy)
+    assert [d.public_key for d in decided] == [BOB]
 
 
 def test_the_registry_is_the_peer_with_the_longest_matching_prefix():

@@ -16,9 +16,17 @@ from .states import Policy
 
 
 def managed(device: Device, policy: Policy) -> t.Iterator[Peer]:
-    """Yield the peers that the policy puts in our hands."""
+    """Yield the peers that the policy puts in our hands.
+
+    Nothing can be sent to a peer without allowed IPs. It is the next key of one that is to rotate
+    (`takeover`): to knock there would be in vain, and to start it over could harm its handshake.
+    """
     for key, peer in device.peers.items():
-        if key not in policy.protected and (policy.only is None or key in policy.only):
+        if (
+            peer.allowed_ips
+            and key not in policy.protected
+            and (policy.only is None or key in policy.only)
+        ):
             yield peer
 
 
