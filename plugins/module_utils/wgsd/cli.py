@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The command line: ``wgsd responder | client | peers | status | keys``.
+"""The command line: ``wgsd responder | client | peers | status | keys | takeover``.
 
 Exit codes: 0 all done, 1 some peers failed, 2 bad usage or configuration, 3 device or server out
 of reach.
@@ -88,6 +88,14 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--config", type=pathlib.Path, default=RESPONDER_CONFIG, metavar="FILE")
     sub.add_argument("--json", action="store_true", help="for machines")
     sub.set_defaults(run=_keys)
+
+    sub = commands.add_parser("takeover", help="let peers that rotate their keys go on at once")
+    sub.add_argument("--interface", required=True)
+    sub.add_argument(
+        "--seconds", type=float, default=600.0, help="how long to wait for them; default: 600"
+    )
+    sub.add_argument("pairs", nargs="+", metavar="OLD=NEW", help="a peer's key and the next one")
+    sub.set_defaults(run=_takeover)
     for sub in commands.choices.values():
         # So that it is the command's own usage that is shown.
         sub.set_defaults(error=sub.error)
@@ -270,3 +278,14 @@ def _keys(arguments: argparse.Namespace) -> int:
     for zone in missing:
         _complain(f"wgsd keys: {zone} has no key yet; the responder makes it when it starts")
     return SOME_PEERS_FAILED if missing else ALL_DONE
+
+
+def _takeover(arguments: argparse.Namespace) -> int:
+    from . import takeover
+
+    interface = config.check_interface(arguments.interface)
+    pairs = [takeover.Pair.parse(text) for text in arguments.pairs]
+    unused = takeover.run(interface, pairs, arguments.seconds)
+    for pair in unused:
+        _complain(f"wgsd takeover: {pair.old} has not been followed by {pair.new}")
+    return SOME_PEERS_FAILED if unused else ALL_DONE

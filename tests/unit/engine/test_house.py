@@ -22,7 +22,7 @@ FLOORS = (
     ("model",),
     ("names",),
     ("config", "plan", "device"),
-    ("zone", "directory"),
+    ("zone", "directory", "takeover"),
     ("replica",),
     ("responder", "client"),
     ("status",),
