@@ -249,6 +249,8 @@ class Takeover:
         stopped = False
         try:
             self._opened().read()
+            count = len(self._progress)
+            log.info("%s: waiting until %d peer(s) use their new keys", self._interface, count)
             systemd.notify("READY=1")
             while True:
                 pause = self._look()
