@@ -6,11 +6,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import typing as t
 
 import pytest
 
+from tests.unit.engine.fake_device import FakeDevice, device
 from wgsd.cli import main
 from wgsd.errors import NoDeviceError, UsageError
 from wgsd.keys import PublicKey
@@ -51,55 +51,6 @@ def old(**fields: t.Any) -> Peer:
 
 def new(**fields: t.Any) -> Peer:
     return Peer(NEW, **{"preshared_key": SECRET, **fields})
-
-
-def device(*peers: Peer) -> Device:
-    return Device("wg0", None, 51820, 0, {peer.public_key: peer for peer in peers})
-
-
-class FakeDevice:
-    """A device that is a dict, which does what WireGuard does with changes."""
-
-    kind = "userspace"
-
-    def __init__(self, *peers: Peer) -> None:
-        self.peers = {peer.public_key: peer for peer in peers}
-        self.operations: list[list[PeerChange]] = []
-        self.gone = False
-
-    def read(self) -> Device:
-        if self.gone:
-            raise NoDeviceError("gone")
-        return device(*self.peers.values())
-
-    def apply(self, changes: t.Sequence[PeerChange]) -> None:
-        if changes:
-            self.operations.append(list(changes))
-        for change in changes:
-            self.change(change)
-
-    def change(self, change: PeerChange) -> None:
-        key = change.public_key
-        if change.remove or change.fresh:
-            self.peers.pop(key, None)
-        if change.remove or (key not in self.peers and not change.create):
-            return
-        fields = {
-            name: value
-            for name in ("endpoint", "persistent_keepalive", "allowed_ips", "preshared_key")
-            if (value := getattr(change, name)) is not None
-        }
-        for block in change.allowed_ips or ():
-            for other, peer in self.peers.items():
-                left = tuple(b for b in peer.allowed_ips if b != block)
-                self.peers[other] = dataclasses.replace(peer, allowed_ips=left)
-        self.peers[key] = dataclasses.replace(self.peers.get(key, Peer(key)), **fields)
-
-    def see(self, key: PublicKey, **fields: t.Any) -> None:
-        self.peers[key] = dataclasses.replace(self.peers[key], **fields)
-
-    def close(self) -> None:
-        pass
 
 
 class Story:
