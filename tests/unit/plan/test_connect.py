@@ -22,7 +22,7 @@ from tests.unit.plan.world import (
 from wgsd.clock import Moment
 from wgsd.keys import PublicKey
 from wgsd.plan import NONE_YET, Policy, State, decide
-from wgsd.plan.connect import CROSSED, UNREACHABLE_AFTER
+from wgsd.plan.connect import CROSSED, UNDER_WAY, UNREACHABLE_AFTER
 from wgsd.plan.rendezvous import REST_MIN
 
 pytestmark = pytest.mark.unit
@@ -54,6 +54,19 @@ def test_a_peer_without_a_session_is_made_anew_with_all_it_had():
     assert decision.change.allowed_ips == ("10.0.0.2/32",)
     assert decision.change.preshared_key == PRESHARED_KEY
     assert decision.change.persistent_keepalive == 20
+
+
+def test_a_peer_that_goes_on_by_its_next_key_is_not_disturbed_in_its_handshake():
+    device = device_with(bob(endpoint=CAFE, rx_bytes=INITIATION, persistent_keepalive=25))
+    now = Moment(1_800_000_000.0, 1000.0)
+    (first,) = decide(device, at(HOME), NONE_YET, now, CONTINUOUS)
+    assert (first.change, first.due) == (None, now.steady + UNDER_WAY)
+    later = Moment(now.wall + UNDER_WAY, first.due)
+    (then,) = decide(device, at(HOME), {BOB: first}, later, CONTINUOUS)
+    assert then.change.endpoint == HOME
+    # A single look has no later one.
+    (once,) = decide(device, at(HOME), NONE_YET, now, Policy())
+    assert once.change.endpoint == HOME
 
 
 def test_a_keepalive_that_the_operator_chose_stays():

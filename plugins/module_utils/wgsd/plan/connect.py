@@ -177,9 +177,15 @@ def _chosen(memory: Memory, peer: Peer) -> int:
 
 
 def _is_coming(memory: Memory, situation: Situation) -> bool:
-    """Whether the peer itself has begun a handshake a moment ago."""
+    """Whether the peer itself has begun a handshake a moment ago.
+
+    One that is new to us may have: it is a peer that goes on by its next key.
+    """
     before, peer = situation.before, situation.peer
-    if before is None or situation.now >= memory.alive_at + UNDER_WAY:
+    if before is None and not situation.policy.continuous:
+        # There is no later look.
+        return False
+    if situation.now >= memory.alive_at + UNDER_WAY:
         return False
     return bool(memory.tries or (peer.rx_bytes and not peer.last_handshake))
 
