@@ -75,6 +75,10 @@ test-artifact: setup ## Build the collection, install it elsewhere and use it by
 bench: setup ## Measure speed against floors of the same run
 	@$(BENCH)
 
+.PHONY: bench-fleet
+bench-fleet: setup ## Measure runs of site.yml: on 5, 20 and 50 hosts, and the controller with 1,000; an hour
+	@$(BENCH) converged controller
+
 .PHONY: grid
 grid: setup ## Measure pairs of NAT kinds through moves, reboots, outages and loss against theory
 	@PYTHONPATH=plugins/module_utils $(PYTHON) -m tests.lab.grid $(GRID)

@@ -16,7 +16,7 @@ import typing as t
 
 from tests.lab import wireguard
 
-from . import fleet, handshake, page, responder, roaming, soak, zone
+from . import controller, converged, fleet, handshake, page, responder, roaming, soak, zone
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 OUTPUT = ROOT / "tests" / "output" / "bench.json"
@@ -28,7 +28,10 @@ SPEED = {
     "responder": responder.measure,
     "zone": zone.measure,
 }
-NAMES = (*SPEED, "soak", "page")
+#: What a run of site.yml costs; `make bench-fleet` names them.
+RUNS = {"converged": converged.measure, "controller": controller.measure}
+MEASURED = {**SPEED, **RUNS}
+NAMES = (*MEASURED, "soak", "page")
 
 
 def main() -> int:
@@ -53,8 +56,8 @@ def main() -> int:
         if name == "page":
             page.write(json.loads(OUTPUT.read_text(encoding="utf-8")))
             continue
-        if name in SPEED:
-            found = SPEED[name](arguments.quick)
+        if name in MEASURED:
+            found = MEASURED[name](arguments.quick)
         else:
             found = soak.run()
             is_good = is_good and not found["faults"]

@@ -94,6 +94,8 @@ class Runner:
             "ANSIBLE_CALLBACK_PLUGINS": str(_PLUGINS / "callback_plugins"),
             "ANSIBLE_CONNECTION_PLUGINS": str(_PLUGINS / "connection_plugins"),
             "ANSIBLE_CALLBACKS_ENABLED": "cost",
+            # For `ansible` too, which has none otherwise.
+            "ANSIBLE_LOAD_CALLBACK_PLUGINS": "1",
             "WGSD_BENCH_COST": str(folder / "cost.json"),
             "WGSD_BENCH_PROGRESS": str(tells_progress),
         }

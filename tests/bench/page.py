@@ -27,7 +27,8 @@ def write(results: t.Mapping[str, t.Any]) -> None:
         LabError: the marks are not in the page.
     """
     page = PAGE.read_text(encoding="utf-8")
-    for name, make in (("responder", _table), ("zone", _table), ("soak", _soak)):
+    makers = dict.fromkeys(("responder", "zone", "converged", "controller"), _table)
+    for name, make in {**makers, "soak": _soak}.items():
         if name in results:
             page = _replace(page, name, make(results[name]))
     for name in CLIENT:

@@ -46,12 +46,13 @@ class Description:
     @classmethod
     def from_json(cls, text: str) -> Description:
         data: dict[str, Any] = json.loads(text)
-        sites = tuple(Site(site["name"], Nat(**site["nat"])) for site in data["sites"])
-        return cls(data["suite"], sites)
+        return cls(data["suite"], tuple(map(_site, data["sites"])))
 
 
 class SystemdLab:
-    """A lab of systemd hosts: a registry, and every other host behind a router of its own.
+    """A lab of systemd hosts: a registry, and the other hosts behind routers.
+
+    Every one has a router of its own unless ``sites`` says otherwise.
 
     As a context manager it is up inside the ``with`` block and gone afterwards. The command line
     calls :meth:`up` and :meth:`down` in different processes.
@@ -61,6 +62,8 @@ class SystemdLab:
     :param nats: what the routers do, in the order of the peers; port-restricted by default
     :param suite: Debian release of the hosts
     :param state: folder for keys, ssh_config and inventory; by default in the cache
+    :param sites: which hosts are behind which router, where some share one; it stands in for
+        ``hosts`` and ``nats``
     """
 
     def __init__(
@@ -70,13 +73,14 @@ class SystemdLab:
         nats: Sequence[Nat] = (),
         suite: str = DEFAULT_SUITE,
         state: Path | None = None,
+        sites: Sequence[Site] = (),
     ) -> None:
         self.prefix = check_prefix(prefix)
         self.state = (state or default_state(prefix)).resolve()
         peers = [name for name in hosts if name != REGISTRY]
         padded = [*nats, *([Nat()] * (len(peers) - len(nats)))]
         self.description = Description(
-            suite, tuple(Site(name, nat) for name, nat in zip(peers, padded))
+            suite, tuple(sites) or tuple(Site(name, nat) for name, nat in zip(peers, padded))
         )
         self.access = Access(self.prefix, self.state)
         self._network: Network | None = None
@@ -199,7 +203,8 @@ class SystemdLab:
         if _without_nat(there) != _without_nat(wanted):
             raise LabError(
                 f"lab {self.prefix} is up with other hosts ({there.suite}: "
-                f"{', '.join(site.name for site in there.sites)}); take it down first, "
+                f"{', '.join(host for site in there.sites for host in site.host_names)}); "
+                f"take it down first, "
                 f"or use another prefix"
             )
         say(f"lab {self.prefix} is up already")
@@ -227,6 +232,12 @@ class SystemdLab:
 def default_state(prefix: str) -> Path:
     """The state folder of the lab ``prefix`` unless another is asked for."""
     return machine.cache_dir() / "state" / prefix
+
+
+def _site(data: dict[str, Any]) -> Site:
+    hosts = data["hosts"]
+    shared = None if hosts is None else tuple(hosts)
+    return Site(**{**data, "nat": Nat(**data["nat"]), "hosts": shared})
 
 
 def _without_nat(description: Description) -> Description:

@@ -15,6 +15,7 @@ import yaml
 from tests.lab import Nat, Site, image, inventory, machine, topology
 from tests.lab.errors import LabError
 from tests.lab.ssh import Access
+from tests.lab.systemd import Description, SystemdLab
 
 pytestmark = pytest.mark.unit
 
@@ -72,6 +73,24 @@ def test_the_inventory_is_yaml_with_the_groups_and_variables_of_a_first_mesh() -
     }
     assert read["all"]["vars"]["wgsd_zone"] == "example.com."
     assert read["all"]["vars"]["ansible_ssh_common_args"] == '-F "/some where/state/ssh_config"'
+
+
+def test_hosts_have_a_router_each_unless_sites_say_which_share_one(tmp_path: Path) -> None:
+    shared = (Site("home", Nat(hairpin=True), hosts=("alice", "amy")), Site("bob", delay=0.025))
+    alone = SystemdLab("one", ["registry", "alice", "amy"], state=tmp_path)
+    together = SystemdLab("two", sites=shared, state=tmp_path)
+    assert alone.description.sites == (Site("alice"), Site("amy"))
+    assert together.description.sites == shared
+
+
+def test_a_lab_of_shared_routers_is_described_to_other_processes_as_it_is() -> None:
+    sites = (
+        Site("home", Nat(hairpin=True), hosts=("alice", "amy")),
+        Site("bob"),
+        Site("cafe", hosts=()),
+    )
+    described = Description("bookworm", sites)
+    assert Description.from_json(described.to_json()) == described
 
 
 def test_two_labs_have_different_folders_for_ansible_s_connections() -> None:

@@ -2,28 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Counts what a run of Ansible costs: by task, the clock and the processors; by host, what it was asked to do."""
+"""Counts what a run of Ansible costs: time by task, and tasks by host."""
 
 from __future__ import annotations
-
-DOCUMENTATION = """
-name: cost
-type: aggregate
-short_description: What a run costs
-description:
-  - Writes a JSON file with what each task cost the controller, and how many tasks each host had.
-  - A task is remote if its action needs a connection and it was not skipped. Each turn of a loop counts.
-options:
-  file:
-    description: The file.
-    required: true
-    env: [{name: WGSD_BENCH_COST}]
-  progress:
-    description: Whether to tell on stderr which task has begun.
-    type: bool
-    default: false
-    env: [{name: WGSD_BENCH_PROGRESS}]
-"""
 
 import collections
 import json
@@ -36,6 +17,26 @@ import typing as t
 from ansible import constants
 from ansible.plugins.callback import CallbackBase
 from ansible.plugins.loader import action_loader
+
+DOCUMENTATION = """
+name: cost
+type: aggregate
+short_description: What a run costs
+description:
+  - Writes a JSON file with what each task cost the controller, and how many tasks each host had.
+  - A task is remote if its action needs a connection and it was not skipped. Each turn of a
+    loop counts.
+options:
+  file:
+    description: The file.
+    required: true
+    env: [{name: WGSD_BENCH_COST}]
+  progress:
+    description: Whether to tell on stderr which task has begun.
+    type: bool
+    default: false
+    env: [{name: WGSD_BENCH_PROGRESS}]
+"""
 
 _WHOSE = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
 

@@ -2,26 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A connection to a host that is not there: each module is answered at once, as on a finished mesh."""
+"""A connection to a host that is not there; modules are answered as on a finished mesh."""
 
 from __future__ import annotations
-
-DOCUMENTATION = """
-name: pretended
-short_description: Hosts that only pretend
-description:
-  - Answers each module with what is prepared for it, so that a run costs the controller's work alone.
-  - All that Ansible does up to handing the module to ssh is done, and all that it does with an answer.
-extends_documentation_fragment: [connection_pipelining]
-options:
-  remote_addr:
-    description: The name of the host.
-    vars: [{name: inventory_hostname}]
-  answers:
-    description: A JSON file with the answers by the module's name, see C(tests/bench/answers.py).
-    required: true
-    env: [{name: WGSD_BENCH_ANSWERS}]
-"""
 
 import ast
 import base64
@@ -32,6 +15,25 @@ import typing as t
 
 from ansible.errors import AnsibleError
 from ansible.plugins.connection import ConnectionBase
+
+DOCUMENTATION = """
+name: pretended
+short_description: Hosts that only pretend
+description:
+  - Answers each module at once with what is prepared for it, so that a run costs the
+    controller's work alone.
+  - All that Ansible does up to handing the module to ssh is done, and all that it does with
+    an answer.
+extends_documentation_fragment: [connection_pipelining]
+options:
+  remote_addr:
+    description: The name of the host.
+    vars: [{name: inventory_hostname}]
+  answers:
+    description: A JSON file with the answers by the module's name, see C(tests/bench/answers.py).
+    required: true
+    env: [{name: WGSD_BENCH_ANSWERS}]
+"""
 
 _ARGUMENTS = '{"ANSIBLE_MODULE_ARGS": '
 
