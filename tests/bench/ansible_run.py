@@ -109,12 +109,16 @@ class Runner:
         return self._run([_program("ansible-playbook"), _PLAYBOOK])
 
     def pings(self, count: int) -> Cost:
-        """Run a playbook of so many pings: what Ansible itself takes for as many tasks."""
+        """Run a play of so many pings: what Ansible itself takes for as many tasks."""
         tasks = [
             {"name": f"Ping {number}", "ansible.builtin.ping": None} for number in range(count)
         ]
-        play = {"hosts": "wgsd_registry:wgsd_peers", "gather_facts": False, "tasks": tasks}
-        path = self._folder / "pings.yml"
+        return self.play(tasks)
+
+    def play(self, tasks: t.Sequence[t.Mapping[str, t.Any]]) -> Cost:
+        """Run a play of these tasks on all hosts."""
+        play = {"hosts": "all", "gather_facts": False, "tasks": list(tasks)}
+        path = self._folder / "play.yml"
         path.write_text(json.dumps([play]), encoding="utf-8")
         return self._run([_program("ansible-playbook"), str(path)])
 
