@@ -7,10 +7,10 @@
 from __future__ import annotations
 
 import pathlib
+import re
 import typing as t
 
 import yaml
-from ansible_collections.wgsd.mesh.plugins.module_utils._module import run_guarded
 
 _MODULES = pathlib.Path(__file__).resolve().parents[2] / "plugins" / "modules"
 _DISTRIBUTION = {
@@ -32,6 +32,8 @@ _BUILTIN: dict[str, dict[str, t.Any]] = {
     "ansible.builtin.setup": {"ansible_facts": _DISTRIBUTION},
     "ansible.legacy.setup": {"ansible_facts": _DISTRIBUTION},
 }
+#: An option of the module itself that is never told again.
+_SECRET = re.compile(r'^ {12}"(\w+)": \{.*"no_log": True', re.MULTILINE)
 #: Results whose samples speak of a change.
 _CHANGES = ("steps", "peers_added", "peers_changed", "peers_removed")
 
@@ -41,25 +43,24 @@ def prepare() -> dict[str, dict[str, t.Any]]:
 
     Those of the collection's modules are the samples of their documentation.
     """
-    diff = _diffs_unasked()
-    answers = {name: _prepared(result, diff=False) for name, result in _BUILTIN.items()}
+    answers = {name: _prepared(result) for name, result in _BUILTIN.items()}
     for path in sorted(_MODULES.glob("*.py")):
-        answers[f"wgsd.mesh.{path.stem}"] = _of_module(path, diff=diff)
+        answers[f"wgsd.mesh.{path.stem}"] = _of_module(path)
     return answers
 
 
 def _prepared(
-    result: dict[str, t.Any], *, diff: bool, peers: t.Iterable[str] | None = None
+    result: dict[str, t.Any], peers: t.Iterable[str] | None = None, secrets: t.Iterable[str] = ()
 ) -> dict[str, t.Any]:
     return {
         "result": {"changed": False, **result},
         "key": "public_key" in result,
         "peers": peers and list(peers),
-        "diff": diff,
+        "secrets": list(secrets),
     }
 
 
-def _of_module(path: pathlib.Path, *, diff: bool) -> dict[str, t.Any]:
+def _of_module(path: pathlib.Path) -> dict[str, t.Any]:
     """Return the answer that a module's documentation has samples of."""
     text = path.read_text(encoding="utf-8")
     returned = yaml.safe_load(text.partition('RETURN = r"""')[2].partition('"""')[0]) or {}
@@ -69,21 +70,4 @@ def _of_module(path: pathlib.Path, *, diff: bool) -> dict[str, t.Any]:
         if told["returned"].startswith("success")
     }
     peers = returned.get("peers", {}).get("contains")
-    return _prepared(result, diff=diff, peers=peers)
-
-
-class _Asked:
-    """As much of an AnsibleModule that nobody asked for a diff as it takes to leave it."""
-
-    _diff = False
-    check_mode = False
-
-    def exit_json(self, **result: t.Any) -> None:
-        self.result = result
-
-
-def _diffs_unasked() -> bool:
-    """Whether the collection's modules return their diffs even if nobody asks for them."""
-    module = _Asked()
-    run_guarded(t.cast(t.Any, module), lambda _module: {"changed": False, "diff": []})
-    return "diff" in module.result
+    return _prepared(result, peers, _SECRET.findall(text))

@@ -35,6 +35,7 @@ options:
     env: [{name: WGSD_BENCH_ANSWERS}]
 """
 
+_HIDDEN = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"
 _ARGUMENTS = '{"ANSIBLE_MODULE_ARGS": '
 
 
@@ -89,28 +90,22 @@ def answer(prepared: dict[str, t.Any], host: str, arguments: str) -> str:
     Args:
         prepared: ``result``, the part that all hosts have in common; ``key``, whether there is a
             public key of the host's own; ``peers``, the fields of each of the peers in the result,
-            None if it has none; ``diff``, whether there is one of all the peers, unasked.
+            None if it has none; ``secrets``, the options that are not told again.
         arguments: The module's arguments in JSON. A module tells them again.
     """
     result = dict(prepared["result"])
     if prepared["key"]:
         result["public_key"] = public_key(host)
-    fields, diff = prepared["peers"], prepared["diff"] or '"_ansible_diff": true' in arguments
-    if fields is not None or diff:
-        peers = json.loads(arguments).get("peers") or []
-        peers = json.loads(peers) if isinstance(peers, str) else peers
-        if fields is not None:
-            result["peers"] = [{**dict.fromkeys(fields), **peer} for peer in peers]
-        if diff:
-            text = "".join(map(_section, peers))
-            result["diff"] = [{"before": text, "after": text}]
-    return f'{json.dumps(result)[:-1]}, "invocation": {{"module_args": {arguments}}}}}'
-
-
-def _section(peer: dict[str, t.Any]) -> str:
-    """Return a peer as its file has it, more or less."""
-    lines = (f"{name} = {value}\n" for name, value in peer.items())
-    return "\n[Peer]\n" + "".join(lines)
+    told = arguments
+    if prepared["peers"] is not None or prepared["secrets"]:
+        given = json.loads(arguments)
+        if prepared["peers"] is not None:
+            result["peers"] = [
+                {**dict.fromkeys(prepared["peers"]), **peer} for peer in given.get("peers") or []
+            ]
+        hidden = dict.fromkeys(filter(given.get, prepared["secrets"]), _HIDDEN)
+        told = json.dumps({**given, **hidden}) if hidden else arguments
+    return f'{json.dumps(result)[:-1]}, "invocation": {{"module_args": {told}}}}}'
 
 
 def public_key(host: str) -> str:
