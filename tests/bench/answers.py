@@ -32,6 +32,8 @@ _BUILTIN: dict[str, dict[str, t.Any]] = {
     "ansible.builtin.setup": {"ansible_facts": _DISTRIBUTION},
     "ansible.legacy.setup": {"ansible_facts": _DISTRIBUTION},
 }
+#: A result that comes only if an option asks for it.
+_ASKED = re.compile(r"success and O\((\w+)=true\)")
 #: An option of the module itself that is never told again.
 _SECRET = re.compile(r'^ {12}"(\w+)": \{.*"no_log": True', re.MULTILINE)
 #: Results whose samples speak of a change.
@@ -50,12 +52,16 @@ def prepare() -> dict[str, dict[str, t.Any]]:
 
 
 def _prepared(
-    result: dict[str, t.Any], peers: t.Iterable[str] | None = None, secrets: t.Iterable[str] = ()
+    result: dict[str, t.Any],
+    asked: dict[str, t.Any] | None = None,
+    peers: t.Iterable[str] = (),
+    secrets: t.Iterable[str] = (),
 ) -> dict[str, t.Any]:
     return {
         "result": {"changed": False, **result},
+        "asked": asked or {},
         "key": "public_key" in result,
-        "peers": peers and list(peers),
+        "peers": list(peers),
         "secrets": list(secrets),
     }
 
@@ -64,10 +70,13 @@ def _of_module(path: pathlib.Path) -> dict[str, t.Any]:
     """Return the answer that a module's documentation has samples of."""
     text = path.read_text(encoding="utf-8")
     returned = yaml.safe_load(text.partition('RETURN = r"""')[2].partition('"""')[0]) or {}
-    result = {
-        name: [] if name in _CHANGES else told.get("sample")
-        for name, told in returned.items()
-        if told["returned"].startswith("success")
-    }
-    peers = returned.get("peers", {}).get("contains")
-    return _prepared(result, peers, _SECRET.findall(text))
+    result: dict[str, t.Any] = {}
+    asked: dict[str, t.Any] = {}
+    for name, told in returned.items():
+        sample = [] if name in _CHANGES else told.get("sample")
+        if option := _ASKED.fullmatch(told["returned"]):
+            asked[name] = [option[1], sample]
+        elif told["returned"].startswith("success"):
+            result[name] = sample
+    peers = returned.get("peers", {}).get("contains", ())
+    return _prepared(result, asked, peers, _SECRET.findall(text))

@@ -76,18 +76,30 @@ def test_pretended_hosts_have_keys_of_their_own(runner: Runner) -> None:
     )
 
 
-def test_an_answer_tells_the_peers_that_were_given_with_all_fields() -> None:
-    prepared = {"result": {}, "key": False, "peers": ["name", "endpoint"], "secrets": []}
-    given = {"peers": [{"name": "bob"}]}
-    told = json.loads(answer(prepared, "alice", json.dumps(given)))
-    assert told["peers"] == [{"name": "bob", "endpoint": None}]
-    assert told["invocation"]["module_args"] == given
+@pytest.mark.parametrize(
+    "peers", [{"peers": [{"name": "bob"}]}, {"peers_json": '[{"name": "bob"}]'}]
+)
+def test_an_answer_tells_the_peers_that_were_given_if_it_is_asked(peers: dict[str, Any]) -> None:
+    prepared = {
+        "result": {"changed": False},
+        "asked": {"peers": ["return_peers", ["a sample"]]},
+        "key": False,
+        "peers": ["name", "endpoint"],
+        "secrets": [],
+    }
+    asked, unasked = (
+        json.loads(answer(prepared, "alice", json.dumps({**peers, "return_peers": wanted})))
+        for wanted in (True, False)
+    )
+    assert asked["peers"] == [{"name": "bob", "endpoint": None}]
+    assert "peers" not in unasked
+    assert unasked["invocation"]["module_args"] == {**peers, "return_peers": False}
 
 
 def test_an_answer_does_not_tell_secrets_again() -> None:
-    key = answers.prepare()["wgsd.mesh.wg_interface"]
-    given = {"name": "wg0", "secret": "hush"}
-    told = answer({**key, "secrets": ["secret", "other"]}, "alice", json.dumps(given))
+    prepared = answers.prepare()["wgsd.mesh.wg_interface"]
+    given = {"name": "wg0", "private_key": "hush"}
+    told = answer(prepared, "alice", json.dumps(given))
     assert "hush" not in told
     assert json.loads(told)["invocation"]["module_args"]["name"] == "wg0"
 

@@ -88,23 +88,24 @@ def answer(prepared: dict[str, t.Any], host: str, arguments: str) -> str:
     """Return what a module says on this host, in JSON.
 
     Args:
-        prepared: ``result``, the part that all hosts have in common; ``key``, whether there is a
-            public key of the host's own; ``peers``, the fields of each of the peers in the result,
-            None if it has none; ``secrets``, the options that are not told again.
+        prepared: ``result``, what all hosts have in common; ``asked``, results that come only if
+            an option is true, with that option; ``key``, whether there is a public key of the
+            host's own; ``peers``, the fields of a peer, if the result has those that were given;
+            ``secrets``, the options that are not told again.
         arguments: The module's arguments in JSON. A module tells them again.
     """
+    given = json.loads(arguments)
     result = dict(prepared["result"])
+    for name, (option, sample) in prepared["asked"].items():
+        if given.get(option):
+            result[name] = sample
     if prepared["key"]:
         result["public_key"] = public_key(host)
-    told = arguments
-    if prepared["peers"] is not None or prepared["secrets"]:
-        given = json.loads(arguments)
-        if prepared["peers"] is not None:
-            result["peers"] = [
-                {**dict.fromkeys(prepared["peers"]), **peer} for peer in given.get("peers") or []
-            ]
-        hidden = dict.fromkeys(filter(given.get, prepared["secrets"]), _HIDDEN)
-        told = json.dumps({**given, **hidden}) if hidden else arguments
+    if prepared["peers"] and "peers" in result:
+        peers = given.get("peers") or json.loads(given.get("peers_json") or "[]")
+        result["peers"] = [{**dict.fromkeys(prepared["peers"]), **peer} for peer in peers]
+    hidden = dict.fromkeys(filter(given.get, prepared["secrets"]), _HIDDEN)
+    told = json.dumps({**given, **hidden}) if hidden else arguments
     return f'{json.dumps(result)[:-1]}, "invocation": {{"module_args": {told}}}}}'
 
 
