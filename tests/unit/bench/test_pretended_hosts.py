@@ -115,3 +115,10 @@ def test_the_hosts_of_a_large_lab_fit_into_its_picture(peers: int) -> None:
     hosts = [host for plan in plans for host in plan.hosts]
     assert len(hosts) == len(set(hosts)) == peers
     assert max(len(plan.hosts) for plan in plans) - min(len(plan.hosts) for plan in plans) <= 1
+
+
+def test_a_ping_by_itself_and_a_play_of_pings_are_measured_alike(runner: Runner) -> None:
+    alone, in_a_play = runner.ping(), runner.pings(2)
+    assert set(alone.remote.values()) == {1}
+    assert set(in_a_play.remote.values()) == {2}
+    assert 0 < alone.wall_ms == pytest.approx(1_000 * alone.seconds / 3)
