@@ -64,8 +64,8 @@ kernel: setup ## Build the kernel on which test-kernel is faster and tests more;
 	@$(PYTHON) -m tests.kernel --build
 
 .PHONY: test-molecule
-test-molecule: setup ## Run both roles: check, converge, idempotence, verify
-	@molecule test
+test-molecule: setup ## Run the scenarios on systemd hosts: check, converge, idempotence, side effect, verify
+	@tools/molecule
 
 .PHONY: test-artifact
 test-artifact: setup ## Build the collection, install it elsewhere and use it by its full name

@@ -1,0 +1,191 @@
+# Copyright: (c) 2026, wgsd.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Whether check mode foretold what a run then did: ``python3 -m tests.roles.foretold RECORD``.
+
+The record is what the callback plugin run_record has written. Compared are, host by host, the
+tasks that change something, and what their diffs say. Of a file that several tasks change, it is
+what comes of all of them: in check mode, the second one cannot see what the first would have done.
+
+What check mode cannot foretell, and so is left out, is all here:
+
+* A key that the run itself makes (:func:`_keys_to_come`). The peers that other hosts get for it
+  cannot be foretold either: their sections, lines and steps are left out of what the run did.
+* How apt words what it does: of that, the names of the packages count (:func:`_packages`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import sys
+import typing as t
+from pathlib import Path
+
+Json = dict[str, t.Any]
+#: Whose diff is the output of another program.
+_APT = "ansible.builtin.apt"
+_INTERFACE = "wgsd.mesh.wg_interface"
+
+
+@dataclasses.dataclass(frozen=True)
+class Said:
+    """What a run, in check mode or not, said of one host.
+
+    Attributes:
+        changed: The tasks that change something.
+        files: Each file's text before and after.
+        steps: What else is done, line by line.
+    """
+
+    changed: frozenset[str]
+    files: dict[str, tuple[str, str]]
+    steps: frozenset[str]
+
+
+def pairs(runs: list[Json]) -> list[tuple[Json, Json]]:
+    """Return each run in check mode with the real one that follows it.
+
+    Raises:
+        ValueError: another run follows it, or none.
+    """
+    found = []
+    for number, run in enumerate(runs):
+        if not run["check"]:
+            continue
+        after = runs[number + 1] if number + 1 < len(runs) else None
+        if after is None or after["check"] or _what(after) != _what(run):
+            raise ValueError(
+                f"{title(run)} in check mode is not followed by the same run in earnest"
+            )
+        found.append((run, after))
+    return found
+
+
+def title(run: Json) -> str:
+    """Return what was run, for people."""
+    limit = f" --limit {run['limit']}" if run["limit"] else ""
+    return " ".join([run["playbook"] + limit, *(f"-e {one}" for one in run["variables"])])
+
+
+def differences(check: Json, real: Json) -> list[str]:
+    """Return what the run did otherwise than check mode had said, a line or more for each."""
+    to_come = _keys_to_come(check, real)
+    lines: list[str] = []
+    for host in sorted({result["host"] for run in (check, real) for result in run["results"]}):
+        foretold, done = said(check, host, to_come), said(real, host, to_come)
+        for one, other in ((foretold.changed, done.changed), (foretold.steps, done.steps)):
+            lines += [f"{host}: foretold and not done: {what}" for what in sorted(one - other)]
+            lines += [f"{host}: done and not foretold: {what}" for what in sorted(other - one)]
+        for path in sorted({*foretold.files, *done.files}):
+            was, came = foretold.files.get(path), done.files.get(path)
+            lines += [f"{host}: {path}: foretold {was!r}, done {came!r}"] if was != came else []
+    return lines
+
+
+def said(run: Json, host: str, to_come: frozenset[str] = frozenset()) -> Said:
+    """Return what a run said of one host.
+
+    Args:
+        to_come: The public keys that the real run made; what speaks of them is left out.
+    """
+    changed, files, steps = set(), {}, set()
+    for result in run["results"]:
+        if result["host"] != host:
+            continue
+        if result.get("changed"):
+            changed.add(result["task"])
+        diffs = result.get("diff") or []
+        for diff in [diffs] if isinstance(diffs, dict) else diffs:
+            if "prepared" in diff:
+                lines = diff["prepared"].splitlines()
+                steps.update(_packages(lines) if result["action"] == _APT else lines)
+            elif "after" in diff:
+                path = str(diff.get("after_header") or result["task"])
+                before = files[path][0] if path in files else _known(diff["before"], to_come)
+                files[path] = (before, _known(diff["after"], to_come))
+    changes = {path: texts for path, texts in files.items() if texts[0] != texts[1]}
+    return Said(frozenset(changed), changes, frozenset(steps) - _adding(run, to_come))
+
+
+def _what(run: Json) -> tuple[t.Any, ...]:
+    return run["playbook"], run["limit"], run["variables"]
+
+
+def _keys_to_come(check: Json, real: Json) -> frozenset[str]:
+    """Return the public keys of the interfaces that had none yet in check mode."""
+    without = {
+        result["host"]
+        for result in check["results"]
+        if result["action"] == _INTERFACE and not result.get("public_key")
+    }
+    return frozenset(
+        result["public_key"]
+        for result in real["results"]
+        if result["action"] == _INTERFACE and result["host"] in without
+    )
+
+
+def _known(text: str, to_come: frozenset[str]) -> str:
+    """Return a file's text without the sections and lines of keys that were still to come."""
+    kept = [
+        section
+        for section in _sections(text)
+        if not ("[Peer]\n" in section and _names(section, to_come))
+    ]
+    lines = "".join(kept).splitlines(keepends=True)
+    return "".join(line for line in lines if not _names(line, to_come)).rstrip()
+
+
+def _sections(text: str) -> list[str]:
+    """Cut a file before each header, and before the comments that stand right above it."""
+    sections = [""]
+    for block in re.findall(r"(?m)(?:^#.*\n)*^\[.*\n|^.*\n", text):
+        if re.search(r"(?m)^\[", block):
+            sections.append("")
+        sections[-1] += block
+    return sections
+
+
+def _names(text: str, keys: frozenset[str]) -> bool:
+    return any(key in text for key in keys)
+
+
+def _adding(run: Json, to_come: frozenset[str]) -> set[str]:
+    """Return the steps that add the hosts of these keys to interfaces."""
+    names = {
+        (result["host"], result["name"])
+        for result in run["results"]
+        if result.get("public_key") in to_come and result["action"] == _INTERFACE
+    }
+    return {f"{interface}: add peer {host}" for host, interface in names}
+
+
+def _packages(lines: list[str]) -> set[str]:
+    """Return the packages that apt installs."""
+    _, _, installed = "\n".join(lines).partition("NEW packages will be installed:\n")
+    names = re.match(r"(?:  .*(?:\n|$))*", installed)
+    return {f"install {name}" for name in names[0].split()} if names else set()
+
+
+def main() -> int:
+    """Print the comparison; 0 if everything was foretold."""
+    text = Path(sys.argv[1]).read_text(encoding="utf-8")
+    compared = pairs([json.loads(line) for line in text.splitlines()])
+    found = 0
+    for check, real in compared:
+        lines = differences(check, real)
+        hosts = sorted({result["host"] for result in real["results"]})
+        counts = ", ".join(f"{host} {len(said(real, host).changed)}" for host in hosts)
+        print(f"{title(real)}: tasks that changed something: {counts}")
+        print("".join(f"  {line}\n" for line in lines), end="")
+        found += len(lines)
+    if not compared:
+        print("there is no run in check mode to compare with")
+    return 0 if compared and not found else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,120 @@
+# Copyright: (c) 2026, wgsd.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The comparison of runs with what check mode had said of them."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from tests.roles import foretold
+
+pytestmark = pytest.mark.unit
+PATH = "/etc/wireguard/wg0.conf"
+OWN = "[Interface]\nPrivateKey = (hidden)\n"
+KEY = "NnLaTLn2dpGfNp3lkAKjOhZBk9kW3jJqYfa0pZsAdhg="
+OTHER = "OHxRTQpuBPdC2oFCQjk4zeYxnYGxxDSCOZBzdt1Ao0Y="
+
+
+def run(*results: dict[str, t.Any], check: bool = False, limit: str = "") -> dict[str, t.Any]:
+    return {
+        "playbook": "site.yml",
+        "limit": limit,
+        "variables": [],
+        "check": check,
+        "results": list(results),
+    }
+
+
+def task(name: str = "Write it", host: str = "alice", **values: t.Any) -> dict[str, t.Any]:
+    return {"host": host, "task": name, "action": "wgsd.mesh.wgsd_client", **values}
+
+
+def interface(before: str, after: str, key: str | None, host: str = "alice", *steps: str) -> t.Any:
+    diff: list[dict[str, str]] = [{"after_header": PATH, "before": before, "after": after}]
+    diff += [{"prepared": "".join(f"{step}\n" for step in steps)}] if steps else []
+    return {
+        "host": host,
+        "task": "Have peers",
+        "action": "wgsd.mesh.wg_interface",
+        "changed": before != after,
+        "public_key": key,
+        "name": "wg0",
+        "diff": diff,
+    }
+
+
+def peer(key: str) -> str:
+    return f"\n# bob\n[Peer]\nPublicKey = {key}\n"
+
+
+def test_a_run_that_does_what_was_foretold_has_no_difference() -> None:
+    diff = {"after_header": "/etc/x", "before": "1\n", "after": "2\n"}
+    same = task(changed=True, diff=[diff, {"prepared": "start x\n"}])
+    assert foretold.differences(run(same, check=True), run(same)) == []
+
+
+@pytest.mark.parametrize(
+    ("check", "real", "word"),
+    [
+        ({"changed": False}, {"changed": True}, "done and not foretold: Write it"),
+        ({"changed": True}, {"changed": False}, "foretold and not done: Write it"),
+        ({"diff": []}, {"diff": [{"prepared": "start x\n"}]}, "done and not foretold: start x"),
+        ({"diff": [{"prepared": "start x\n"}]}, {"diff": []}, "foretold and not done: start x"),
+        (
+            {"diff": {"after_header": "/etc/x", "before": "", "after": "1\n"}},
+            {"diff": {"after_header": "/etc/x", "before": "", "after": "2\n"}},
+            "/etc/x: foretold ('', '1'), done ('', '2')",
+        ),
+    ],
+)
+def test_a_difference_is_told(check: dict[str, t.Any], real: dict[str, t.Any], word: str) -> None:
+    (line,) = foretold.differences(run(task(**check), check=True), run(task(**real)))
+    assert line == f"alice: {word}"
+
+
+def test_a_file_that_two_tasks_change_counts_for_what_comes_of_both() -> None:
+    check = run(interface("", OWN, KEY), interface("", OWN + peer(OTHER), KEY), check=True)
+    real = run(interface("", OWN, KEY), interface(OWN, OWN + peer(OTHER), KEY))
+    assert foretold.differences(check, real) == []
+
+
+def test_the_peers_of_a_key_that_the_run_makes_cannot_be_foretold() -> None:
+    check = run(
+        interface("", OWN, None, "bob"),
+        interface(OWN, OWN, KEY, "alice", "wg0: start it"),
+        check=True,
+    )
+    real = run(
+        interface("", OWN, OTHER, "bob"),
+        {
+            **interface(OWN, OWN + peer(OTHER), KEY, "alice", "wg0: start it", "wg0: add peer bob"),
+            "changed": False,
+        },
+    )
+    assert foretold.differences(check, real) == []
+
+
+def test_the_peers_of_a_key_that_was_there_can_be_foretold() -> None:
+    check = run(interface("", OWN, OTHER, "bob"), interface(OWN, OWN, KEY), check=True)
+    real = run(interface("", OWN, OTHER, "bob"), interface(OWN, OWN + peer(OTHER), KEY))
+    assert len(foretold.differences(check, real)) == 2
+
+
+def test_each_run_in_check_mode_is_compared_with_the_run_after_it() -> None:
+    runs = [run(check=True), run(), run(), run(check=True, limit="alice"), run(limit="alice")]
+    assert foretold.pairs(runs) == [(runs[0], runs[1]), (runs[3], runs[4])]
+
+
+@pytest.mark.parametrize(
+    "runs",
+    [[run(check=True)], [run(check=True), run(limit="bob")], [run(check=True), run(check=True)]],
+)
+def test_a_run_in_check_mode_that_another_run_follows_is_a_mistake(
+    runs: list[dict[str, t.Any]],
+) -> None:
+    with pytest.raises(ValueError, match="not followed by the same run"):
+        foretold.pairs(runs)
