@@ -11,7 +11,8 @@ what comes of all of them: in check mode, the second one cannot see what the fir
 What check mode cannot foretell, and so is left out, is all here:
 
 * A key that the run itself makes (:func:`_keys_to_come`). The peers that other hosts get for it
-  cannot be foretold either: their sections, lines and steps are left out of what the run did.
+  cannot be foretold either: their sections, lines and steps are left out of what the run did,
+  and so is a task that changes nothing else.
 * How apt words what it does: of that, the names of the packages count (:func:`_packages`).
 """
 
@@ -91,14 +92,15 @@ def said(run: Json, host: str, to_come: frozenset[str] = frozenset()) -> Said:
     Args:
         to_come: The public keys that the real run made; what speaks of them is left out.
     """
-    changed, files, steps = set(), {}, set()
+    changed: set[str] = set()
+    files: dict[str, tuple[str, str]] = {}
+    steps: set[str] = set()
     for result in run["results"]:
-        if result["host"] != host:
+        if result["host"] != host or _is_for(result, to_come):
             continue
         if result.get("changed"):
             changed.add(result["task"])
-        diffs = result.get("diff") or []
-        for diff in [diffs] if isinstance(diffs, dict) else diffs:
+        for diff in _diffs(result):
             if "prepared" in diff:
                 lines = diff["prepared"].splitlines()
                 steps.update(_packages(lines) if result["action"] == _APT else lines)
@@ -110,22 +112,29 @@ def said(run: Json, host: str, to_come: frozenset[str] = frozenset()) -> Said:
     return Said(frozenset(changed), changes, frozenset(steps) - _adding(run, to_come))
 
 
+def _diffs(result: Json) -> list[Json]:
+    diffs = result.get("diff") or []
+    return [diffs] if isinstance(diffs, dict) else diffs
+
+
+def _is_for(result: Json, keys: frozenset[str]) -> bool:
+    """Whether a task did what it did for these keys alone."""
+    texts = [(diff["before"], diff["after"]) for diff in _diffs(result) if "after" in diff]
+    return any(_names(after, keys) for _, after in texts) and all(
+        _known(before, keys) == _known(after, keys) for before, after in texts
+    )
+
+
 def _what(run: Json) -> tuple[t.Any, ...]:
     return run["playbook"], run["limit"], run["variables"]
 
 
 def _keys_to_come(check: Json, real: Json) -> frozenset[str]:
-    """Return the public keys of the interfaces that had none yet in check mode."""
-    without = {
-        result["host"]
-        for result in check["results"]
-        if result["action"] == _INTERFACE and not result.get("public_key")
-    }
-    return frozenset(
-        result["public_key"]
-        for result in real["results"]
-        if result["action"] == _INTERFACE and result["host"] in without
+    """Return the public keys that the run told and check mode did not: it made them."""
+    told, known = (
+        {result.get("public_key") for result in run["results"]} - {None} for run in (real, check)
     )
+    return frozenset(told - known)
 
 
 def _known(text: str, to_come: frozenset[str]) -> str:

@@ -98,6 +98,15 @@ def test_the_peers_of_a_key_that_the_run_makes_cannot_be_foretold() -> None:
     assert foretold.differences(check, real) == []
 
 
+def test_a_task_that_is_for_such_keys_alone_cannot_be_foretold_either() -> None:
+    check = run(interface("", OWN, None, "bob"), interface(OWN, OWN, KEY), check=True)
+    real = run(
+        interface("", OWN, OTHER, "bob"),
+        interface(OWN, OWN + peer(OTHER), KEY, "alice", "wg0: add peer bob"),
+    )
+    assert foretold.differences(check, real) == []
+
+
 def test_the_peers_of_a_key_that_was_there_can_be_foretold() -> None:
     check = run(interface("", OWN, OTHER, "bob"), interface(OWN, OWN, KEY), check=True)
     real = run(interface("", OWN, OTHER, "bob"), interface(OWN, OWN + peer(OTHER), KEY))
