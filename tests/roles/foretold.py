@@ -118,10 +118,16 @@ def _diffs(result: Json) -> list[Json]:
 
 
 def _is_for(result: Json, keys: frozenset[str]) -> bool:
-    """Whether a task did what it did for these keys alone."""
+    """Whether a task did what it did for these keys alone.
+
+    What services have to do follows from their files; only an interface may have other steps.
+    """
     texts = [(diff["before"], diff["after"]) for diff in _diffs(result) if "after" in diff]
-    return any(_names(after, keys) for _, after in texts) and all(
-        _known(before, keys) == _known(after, keys) for before, after in texts
+    steps = "".join(diff["prepared"] for diff in _diffs(result) if "prepared" in diff).splitlines()
+    return (
+        any(_names(after, keys) for _, after in texts)
+        and all(_known(before, keys) == _known(after, keys) for before, after in texts)
+        and (result["action"] != _INTERFACE or all(": add peer " in step for step in steps))
     )
 
 
