@@ -109,7 +109,8 @@ def said(run: Json, host: str, to_come: frozenset[str] = frozenset()) -> Said:
                 before = files[path][0] if path in files else _known(diff["before"], to_come)
                 files[path] = (before, _known(diff["after"], to_come))
     changes = {path: texts for path, texts in files.items() if texts[0] != texts[1]}
-    return Said(frozenset(changed), changes, frozenset(steps) - _adding(run, to_come))
+    kept = {step for step in steps if not _is_adding(step, run, to_come)}
+    return Said(frozenset(changed), changes, frozenset(kept))
 
 
 def _diffs(result: Json) -> list[Json]:
@@ -168,14 +169,10 @@ def _names(text: str, keys: frozenset[str]) -> bool:
     return any(key in text for key in keys)
 
 
-def _adding(run: Json, to_come: frozenset[str]) -> set[str]:
-    """Return the steps that add the hosts of these keys to interfaces."""
-    names = {
-        (result["host"], result["name"])
-        for result in run["results"]
-        if result.get("public_key") in to_come and result["action"] == _INTERFACE
-    }
-    return {f"{interface}: add peer {host}" for host, interface in names}
+def _is_adding(step: str, run: Json, keys: frozenset[str]) -> bool:
+    """Whether a step adds a host that told one of these keys to an interface."""
+    hosts = {result["host"] for result in run["results"] if result.get("public_key") in keys}
+    return step.partition(": add peer ")[2] in hosts
 
 
 def _packages(lines: list[str]) -> set[str]:

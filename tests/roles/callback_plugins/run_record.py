@@ -31,7 +31,7 @@ from ansible import context
 from ansible.plugins.callback import CallbackBase
 
 #: What of a result is compared, and by whom a key is told that only the run makes.
-_KEPT = ("changed", "diff", "public_key", "name")
+_KEPT = ("changed", "diff", "public_key")
 #: The tests' own playbooks, which are not under test.
 _OWN = pathlib.Path(__file__).resolve().parents[3] / "molecule"
 
@@ -68,6 +68,7 @@ class CallbackModule(CallbackBase):
         path = self.get_option("path")
         if path:
             run = {**self._run, "results": self._results}
+            pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
             with pathlib.Path(path).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(run, default=str) + "\n")
 

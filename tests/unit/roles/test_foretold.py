@@ -42,7 +42,6 @@ def interface(before: str, after: str, key: str | None, host: str = "alice", *st
         "action": "wgsd.mesh.wg_interface",
         "changed": before != after,
         "public_key": key,
-        "name": "wg0",
         "diff": diff,
     }
 
