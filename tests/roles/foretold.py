@@ -4,9 +4,10 @@
 
 """Whether check mode foretold what a run then did: ``python3 -m tests.roles.foretold RECORD``.
 
-The record is what the callback plugin run_record has written. Compared are, host by host, the
-tasks that change something, and what their diffs say. Of a file that several tasks change, it is
-what comes of all of them: in check mode, the second one cannot see what the first would have done.
+The record is what the callback plugin run_record has written. Compared is, host by host, what the
+diffs of all tasks say together: in check mode, a task cannot see what those before it would have
+done, so two that make one file or start one service both say so. Tasks that change something and
+show no diff are compared by their names.
 
 What check mode cannot foretell, and so is left out, is all here:
 
@@ -28,7 +29,6 @@ from pathlib import Path
 Json = dict[str, t.Any]
 #: Whose diff is the output of another program.
 _APT = "ansible.builtin.apt"
-_INTERFACE = "wgsd.mesh.wg_interface"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,12 +36,12 @@ class Said:
     """What a run, in check mode or not, said of one host.
 
     Attributes:
-        changed: The tasks that change something.
-        files: Each file's text before and after.
+        unshown: The tasks that change something without a diff.
+        files: The files that are changed, with their text before and after.
         steps: What else is done, line by line.
     """
 
-    changed: frozenset[str]
+    unshown: frozenset[str]
     files: dict[str, tuple[str, str]]
     steps: frozenset[str]
 
@@ -77,7 +77,7 @@ def differences(check: Json, real: Json) -> list[str]:
     lines: list[str] = []
     for host in sorted({result["host"] for run in (check, real) for result in run["results"]}):
         foretold, done = said(check, host, to_come), said(real, host, to_come)
-        for one, other in ((foretold.changed, done.changed), (foretold.steps, done.steps)):
+        for one, other in ((foretold.unshown, done.unshown), (foretold.steps, done.steps)):
             lines += [f"{host}: foretold and not done: {what}" for what in sorted(one - other)]
             lines += [f"{host}: done and not foretold: {what}" for what in sorted(other - one)]
         for path in sorted({*foretold.files, *done.files}):
@@ -92,25 +92,25 @@ def said(run: Json, host: str, to_come: frozenset[str] = frozenset()) -> Said:
     Args:
         to_come: The public keys that the real run made; what speaks of them is left out.
     """
-    changed: set[str] = set()
+    unshown: set[str] = set()
     files: dict[str, tuple[str, str]] = {}
     steps: set[str] = set()
     for result in run["results"]:
-        if result["host"] != host or _is_for(result, to_come):
+        if result["host"] != host or not result.get("changed") or _is_for(result, to_come):
             continue
-        if result.get("changed"):
-            changed.add(result["task"])
+        if not _diffs(result):
+            unshown.add(result["task"])
         for diff in _diffs(result):
             if "prepared" in diff:
                 lines = diff["prepared"].splitlines()
                 steps.update(_packages(lines) if result["action"] == _APT else lines)
-            elif "after" in diff:
+            else:
                 path = str(diff.get("after_header") or result["task"])
                 before = files[path][0] if path in files else _known(diff["before"], to_come)
                 files[path] = (before, _known(diff["after"], to_come))
     changes = {path: texts for path, texts in files.items() if texts[0] != texts[1]}
     kept = {step for step in steps if not _is_adding(step, run, to_come)}
-    return Said(frozenset(changed), changes, frozenset(kept))
+    return Said(frozenset(unshown), changes, frozenset(kept))
 
 
 def _diffs(result: Json) -> list[Json]:
@@ -119,16 +119,10 @@ def _diffs(result: Json) -> list[Json]:
 
 
 def _is_for(result: Json, keys: frozenset[str]) -> bool:
-    """Whether a task did what it did for these keys alone.
-
-    What services have to do follows from their files; only an interface may have other steps.
-    """
-    texts = [(diff["before"], diff["after"]) for diff in _diffs(result) if "after" in diff]
-    steps = "".join(diff["prepared"] for diff in _diffs(result) if "prepared" in diff).splitlines()
-    return (
-        any(_names(after, keys) for _, after in texts)
-        and all(_known(before, keys) == _known(after, keys) for before, after in texts)
-        and (result["action"] != _INTERFACE or all(": add peer " in step for step in steps))
+    """Whether a task changes files for these keys alone; its steps then are for them as well."""
+    texts = [(diff["before"], diff["after"]) for diff in _diffs(result) if "prepared" not in diff]
+    return any(_names(after, keys) for _, after in texts) and all(
+        _known(before, keys) == _known(after, keys) for before, after in texts
     )
 
 
@@ -146,13 +140,17 @@ def _keys_to_come(check: Json, real: Json) -> frozenset[str]:
 
 def _known(text: str, to_come: frozenset[str]) -> str:
     """Return a file's text without the sections and lines of keys that were still to come."""
+    if not _names(text, to_come):
+        return text.rstrip()
     kept = [
         section
         for section in _sections(text)
         if not ("[Peer]\n" in section and _names(section, to_come))
     ]
     lines = "".join(kept).splitlines(keepends=True)
-    return "".join(line for line in lines if not _names(line, to_come)).rstrip()
+    known = "".join(line for line in lines if not _names(line, to_come)).rstrip()
+    # What is left of a mapping in YAML that had nothing else.
+    return re.sub(r"(?m)^( *)(\w+:)$(?!\n\1[ -])", r"\1\2 {}", known)
 
 
 def _sections(text: str) -> list[str]:
@@ -182,6 +180,10 @@ def _packages(lines: list[str]) -> set[str]:
     return {f"install {name}" for name in names[0].split()} if names else set()
 
 
+def _size(what: Said) -> int:
+    return len(what.unshown) + len(what.files) + len(what.steps)
+
+
 def main() -> int:
     """Print the comparison; 0 if everything was foretold."""
     text = Path(sys.argv[1]).read_text(encoding="utf-8")
@@ -190,8 +192,8 @@ def main() -> int:
     for check, real in compared:
         lines = differences(check, real)
         hosts = sorted({result["host"] for result in real["results"]})
-        counts = ", ".join(f"{host} {len(said(real, host).changed)}" for host in hosts)
-        print(f"{title(real)}: tasks that changed something: {counts}")
+        counts = ", ".join(f"{host} {_size(said(check, host))}" for host in hosts)
+        print(f"{title(real)}: changes foretold: {counts}")
         print("".join(f"  {line}\n" for line in lines), end="")
         found += len(lines)
     if not compared:
