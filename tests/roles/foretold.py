@@ -14,6 +14,8 @@ What check mode cannot foretell, and so is left out, is all here:
 * A key that the run itself makes (:func:`_keys_to_come`). The peers that other hosts get for it
   cannot be foretold either: their sections, lines and steps are left out of what the run did,
   and so is a task that changes nothing else.
+* That an interface which the run starts, and starts with the peers of its file, gets them one by one
+  if the first task starts it and the second adds them (:func:`_is_adding`).
 * How apt words what it does: of that, the names of the packages count (:func:`_packages`).
 """
 
@@ -109,7 +111,7 @@ def said(run: Json, host: str, to_come: frozenset[str] = frozenset()) -> Said:
                 before = files[path][0] if path in files else _known(diff["before"], to_come)
                 files[path] = (before, _known(diff["after"], to_come))
     changes = {path: texts for path, texts in files.items() if texts[0] != texts[1]}
-    kept = {step for step in steps if not _is_adding(step, run, to_come)}
+    kept = {step for step in steps if not _is_adding(step, steps, run, to_come)}
     return Said(frozenset(unshown), changes, frozenset(kept))
 
 
@@ -167,10 +169,12 @@ def _names(text: str, keys: frozenset[str]) -> bool:
     return any(key in text for key in keys)
 
 
-def _is_adding(step: str, run: Json, keys: frozenset[str]) -> bool:
-    """Whether a step adds a host that told one of these keys to an interface."""
+def _is_adding(step: str, steps: set[str], run: Json, keys: frozenset[str]) -> bool:
+    """Whether a step adds a peer to an interface just started, or a host that told one of the keys."""
+    interface, _, peer = step.partition(": add peer ")
     hosts = {result["host"] for result in run["results"] if result.get("public_key") in keys}
-    return step.partition(": add peer ")[2] in hosts
+    started = f"{interface}: start wg-quick@{interface}.service" in steps
+    return bool(peer) and (started or peer in hosts)
 
 
 def _packages(lines: list[str]) -> set[str]:

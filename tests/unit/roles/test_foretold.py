@@ -110,6 +110,16 @@ def test_a_task_that_is_for_such_keys_alone_cannot_be_foretold_either() -> None:
     assert foretold.differences(check, real) == []
 
 
+def test_an_interface_that_the_run_starts_may_have_its_peers_from_the_start() -> None:
+    start = "wg0: start wg-quick@wg0.service"
+    first = interface("", OWN, KEY, "alice", start)
+    bob = interface(OWN, OWN, OTHER, "bob")
+    check = run(bob, first, interface("", OWN + peer(OTHER), KEY, "alice", start), check=True)
+    after = interface(OWN, OWN + peer(OTHER), KEY, "alice", "wg0: add peer bob")
+    assert foretold.differences(check, run(bob, first, after)) == []
+    assert len(foretold.differences(run(bob, first, check=True), run(bob, first, after))) == 1
+
+
 def test_a_service_is_not_foretold_to_read_again_what_a_key_to_come_adds() -> None:
     bob = interface("", OWN, None, "bob")
     diff = [
