@@ -14,8 +14,8 @@ What check mode cannot foretell, and so is left out, is all here:
 * A key that the run itself makes (:func:`_keys_to_come`). The peers that other hosts get for it
   cannot be foretold either: their sections, lines and steps are left out of what the run did,
   and so is a task that changes nothing else.
-* That an interface which the run starts, and starts with the peers of its file, gets them one by one
-  if the first task starts it and the second adds them (:func:`_is_adding`).
+* That an interface which the run starts gets its peers afterwards, where check mode says that it
+  is started with all that its file has then (:func:`_is_adding`).
 * How apt words what it does: of that, the names of the packages count (:func:`_packages`).
 """
 
@@ -170,7 +170,7 @@ def _names(text: str, keys: frozenset[str]) -> bool:
 
 
 def _is_adding(step: str, steps: set[str], run: Json, keys: frozenset[str]) -> bool:
-    """Whether a step adds a peer to an interface just started, or a host that told one of the keys."""
+    """Whether a step adds a peer to an interface just started, or the host of one of the keys."""
     interface, _, peer = step.partition(": add peer ")
     hosts = {result["host"] for result in run["results"] if result.get("public_key") in keys}
     started = f"{interface}: start wg-quick@{interface}.service" in steps
