@@ -108,8 +108,8 @@ def said(run: Json, host: str, to_come: frozenset[str] = frozenset()) -> Said:
                 steps.update(_packages(lines) if result["action"] == _APT else lines)
             else:
                 path = str(diff.get("after_header") or result["task"])
-                before = files[path][0] if path in files else _known(diff["before"], to_come)
-                files[path] = (before, _known(diff["after"], to_come))
+                before, after = (_known(text, to_come) for text in _texts(diff))
+                files[path] = (files[path][0] if path in files else before, after)
     changes = {path: texts for path, texts in files.items() if texts[0] != texts[1]}
     kept = {step for step in steps if not _is_adding(step, steps, run, to_come)}
     return Said(frozenset(unshown), changes, frozenset(kept))
@@ -120,9 +120,18 @@ def _diffs(result: Json) -> list[Json]:
     return [diffs] if isinstance(diffs, dict) else diffs
 
 
+def _texts(diff: Json) -> tuple[str, str]:
+    """Return a file's text before and after; some modules tell its properties instead."""
+    before, after = (
+        text if isinstance(text, str) else json.dumps(text, sort_keys=True)
+        for text in (diff.get("before") or "", diff.get("after") or "")
+    )
+    return before, after
+
+
 def _is_for(result: Json, keys: frozenset[str]) -> bool:
     """Whether a task changes files for these keys alone; its steps then are for them as well."""
-    texts = [(diff["before"], diff["after"]) for diff in _diffs(result) if "prepared" not in diff]
+    texts = [_texts(diff) for diff in _diffs(result) if "prepared" not in diff]
     return any(_names(after, keys) for _, after in texts) and all(
         _known(before, keys) == _known(after, keys) for before, after in texts
     )
