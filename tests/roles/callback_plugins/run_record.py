@@ -30,8 +30,8 @@ import typing as t
 from ansible import context
 from ansible.plugins.callback import CallbackBase
 
-#: What of a result is compared, and by whom a key is told that only the run makes.
-_KEPT = ("changed", "diff", "public_key")
+#: What of a result is compared, and which keys it tells.
+_KEPT = ("changed", "diff", "public_key", "next_public_key")
 #: The tests' own playbooks, which are not under test.
 _OWN = pathlib.Path(__file__).resolve().parents[3] / "molecule"
 

@@ -142,6 +142,22 @@ def test_the_peers_of_a_key_that_was_there_can_be_foretold() -> None:
     assert OTHER in line
 
 
+def test_what_others_do_with_a_next_key_that_the_run_makes_cannot_be_foretold() -> None:
+    made = {"host": "bob", "task": "Prepare", "action": "wgsd.mesh.wg_key", "changed": True}
+    foretold_key = {**made, "public_key": OTHER, "next_public_key": None}
+    check = run(foretold_key, task(changed=False), check=True)
+    names = file(f"names:\n  {KEY}: bob\n", f"names:\n  {OTHER}: bob\n")["diff"]
+    settled = interface(OWN + peer(OTHER), OWN + peer(KEY), OTHER, "alice", "wg0: add peer bob")
+    real = run(
+        {**foretold_key, "next_public_key": KEY},
+        {**settled, "task": "Settle", "action": "wgsd.mesh.wg_key"},
+        task(changed=True, diff=[*names, *STEP["diff"]]),
+    )
+    assert foretold.differences(check, real) == []
+    other = run(*real["results"], task("Do more", changed=True))
+    assert foretold.differences(check, other) == ["alice: done and not foretold: Do more"]
+
+
 def test_each_run_in_check_mode_is_compared_with_the_run_after_it() -> None:
     runs = [run(check=True), run(), run(), run(check=True, limit="alice"), run(limit="alice")]
     assert foretold.pairs(runs) == [(runs[0], runs[1]), (runs[3], runs[4])]
