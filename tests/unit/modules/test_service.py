@@ -58,6 +58,7 @@ class Host:
     def __init__(self, load) -> None:
         self.active, self.enabled, self.since, self.pid = "inactive", False, 0, 0
         self.commands: list[str] = []
+        self.checks = 0
         self.has_group = False
         self.dies = False
         self.missing = ""
@@ -114,6 +115,7 @@ class Host:
         )
 
     def _check(self, command):
+        self.checks += 1
         self._load(pathlib.Path(command[command.index("--config") + 1]))
         assert command[0] == "/usr/bin/python3"
         return 0, "good\n", ""
@@ -227,6 +229,15 @@ def test_the_same_again_changes_nothing(client, host):
     client()
     assert not client()["changed"]
     assert host.commands == []
+
+
+def test_what_runs_already_is_not_checked_again_but_what_is_down_is(client, host):
+    client()
+    client()
+    assert host.checks == 1
+    host.active = "failed"
+    client()
+    assert host.checks == 2
 
 
 def test_a_change_of_configuration_restarts_without_a_reload(client, host):
