@@ -50,8 +50,8 @@ test-sanity: setup ## Run ansible-test sanity on every supported Python found he
 
 .PHONY: test-lab
 test-lab: setup ## Test on real WireGuard behind real NATs (every test that has no layer of its own)
-	@$(LAB) -m 'not kernel and not alone' $(BESIDE); beside=$$?; \
-		((beside < 2)) && $(LAB) -m 'not kernel and alone' && exit $$beside
+	@$(LAB) -m 'not kernel and not long and not alone' $(BESIDE); beside=$$?; \
+		((beside < 2)) && $(LAB) -m 'not kernel and not long and alone' && exit $$beside
 
 .PHONY: test-kernel
 test-kernel: setup ## Test devices, and a mesh for hours (see `kernel`), on a kernel that has WireGuard
@@ -66,6 +66,11 @@ kernel: setup ## Build the kernel on which test-kernel is faster and tests more;
 .PHONY: test-molecule
 test-molecule: setup ## Run the scenarios on systemd hosts: check, converge, idempotence, side effect, verify
 	@tools/molecule
+
+.PHONY: test-long
+test-long: setup ## Run what make test has no time for: all molecule scenarios, and the roles' tests that take minutes
+	@tools/molecule --all
+	@$(LAB) -m long $(BESIDE)
 
 .PHONY: test-artifact
 test-artifact: setup ## Build the collection, install it elsewhere and use it by its full name

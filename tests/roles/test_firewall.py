@@ -25,7 +25,7 @@ from tests.lab.systemd import SystemdLab
 from tests.lab.wireguard import generate_key
 from tests.roles.one_task import run_task
 
-pytestmark = pytest.mark.roles
+pytestmark = [pytest.mark.roles, pytest.mark.long]
 
 PORT = 51820
 TUNNEL = {"registry": "10.0.0.254", "alice": "10.0.0.1", "bob": "10.0.0.2"}

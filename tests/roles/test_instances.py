@@ -18,7 +18,7 @@ from tests.lab.systemd import SystemdLab
 from tests.roles.site_playbook import PROJECT, Run, Site
 from tests.roles.test_responder_service import next_version
 
-pytestmark = pytest.mark.roles
+pytestmark = [pytest.mark.roles, pytest.mark.long]
 PLAYBOOK = str(PROJECT / "tests/roles/two_meshes.yml")
 ENGINE = "/usr/local/bin/wgsd"
 FIRST, LAB = (

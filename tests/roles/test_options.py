@@ -17,7 +17,7 @@ from tests.lab.systemd import SystemdLab
 from tests.roles.site_playbook import Run, Site
 from tests.roles.test_site import NOTHING, no_packet_lost, wait_for_ping
 
-pytestmark = pytest.mark.roles
+pytestmark = [pytest.mark.roles, pytest.mark.long]
 
 # As WireGuard has it: some bits of a private key are always the same (RFC 7748 section 5).
 PRIVATE_KEY = base64.b64encode(bytes([0x40] * 32)).decode()

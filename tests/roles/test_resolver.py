@@ -27,7 +27,7 @@ from tests.lab.topology import REGISTRY_ADDRESS
 from tests.roles.one_task import run_task
 from tests.roles.site_playbook import Site
 
-pytestmark = pytest.mark.roles
+pytestmark = [pytest.mark.roles, pytest.mark.long]
 
 ZONE = "example.com."
 REGISTRY = "10.0.0.254"

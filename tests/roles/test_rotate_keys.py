@@ -20,7 +20,7 @@ from tests.lab.wireguard import generate_key
 from tests.roles.site_playbook import Run, Site
 from tests.roles.test_site import NOTHING, wait_for_ping
 
-pytestmark = pytest.mark.roles
+pytestmark = [pytest.mark.roles, pytest.mark.long]
 
 PLAYBOOK = "wgsd.mesh.rotate_keys"
 #: Packets a second.
