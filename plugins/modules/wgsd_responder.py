@@ -205,7 +205,7 @@ options:
   timeout:
     description: Seconds that a reload may take, and to wait for the first answers after that.
     type: float
-    default: 15
+    default: 60
 requirements:
   - systemd >= 248
   - PyYAML (Debian package python3-yaml)
@@ -462,7 +462,7 @@ def main() -> None:
                 "choices": ["started", "stopped", "absent"],
                 "default": "started",
             },
-            "timeout": {"type": "float", "default": 15},
+            "timeout": {"type": "float", "default": 60},
         },
         required_if=[("state", "started", ("zones",)), ("state", "stopped", ("zones",))],
         supports_check_mode=True,
