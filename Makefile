@@ -65,11 +65,11 @@ kernel: setup ## Build the kernel on which test-kernel is faster and tests more;
 
 .PHONY: test-molecule
 test-molecule: setup ## Run the scenarios on systemd hosts: check, converge, idempotence, side effect, verify
-	@tools/molecule
+	@$(PYTHON) tools/run_molecule.py
 
 .PHONY: test-long
 test-long: setup ## Run what make test has no time for: all molecule scenarios, and the roles' tests that take minutes
-	@tools/molecule --all
+	@$(PYTHON) tools/run_molecule.py --all
 	@$(LAB) -m long $(BESIDE)
 
 .PHONY: test-artifact

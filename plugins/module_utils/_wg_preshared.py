@@ -55,8 +55,8 @@ def check_options(options: t.Mapping[str, t.Any]) -> tuple[str, list[PublicKey]]
     Raises:
         UsageError: an option cannot be used; the message names it.
     """
+    where = "interface"
     try:
-        where = "interface"
         name = quick_name(options["interface"])
         others = []
         for index, text in enumerate(options["public_keys"]):

@@ -61,7 +61,7 @@ def parse(options: t.Sequence[t.Mapping[str, t.Any]]) -> list[Successor]:
             )
         except UsageError as exc:
             raise UsageError(f"{where}: {exc.message}", exc.remedy) from None
-    keys = [key for s in found for key in {s.old, s.new}]
+    keys = [key for s in found for key in dict.fromkeys((s.old, s.new))]
     if len(set(keys)) < len(keys):
         twice = next(key for key in keys if keys.count(key) > 1)
         raise UsageError(f"successors: {twice} is there twice", "give each host once")

@@ -136,7 +136,7 @@ def _texts(diff: Json) -> tuple[str, str]:
 def _is_for(result: Json, keys: frozenset[str]) -> bool:
     """Whether a task changes files for these keys alone; its steps then are for them as well."""
     texts = [_texts(diff) for diff in _diffs(result) if "prepared" not in diff]
-    return any(_names(after, keys) for _, after in texts) and all(
+    return any(_names(after, keys) for _before, after in texts) and all(
         _known(before, keys) == _known(after, keys) for before, after in texts
     )
 
@@ -213,7 +213,7 @@ def _names(text: str, keys: frozenset[str]) -> bool:
 
 def _is_adding(step: str, steps: set[str], run: Json, keys: frozenset[str]) -> bool:
     """Whether a step adds a peer to an interface just started, or the host of one of the keys."""
-    interface, _, peer = step.partition(": add peer ")
+    interface, _text, peer = step.partition(": add peer ")
     hosts = {result["host"] for result in run["results"] if result.get("public_key") in keys}
     started = f"{interface}: start wg-quick@{interface}.service" in steps
     return bool(peer) and (started or peer in hosts)
@@ -221,7 +221,7 @@ def _is_adding(step: str, steps: set[str], run: Json, keys: frozenset[str]) -> b
 
 def _packages(lines: list[str]) -> set[str]:
     """Return the packages that apt installs."""
-    _, _, installed = "\n".join(lines).partition("NEW packages will be installed:\n")
+    installed = "\n".join(lines).partition("NEW packages will be installed:\n")[2]
     names = re.match(r"(?:  .*(?:\n|$))*", installed)
     return {f"install {name}" for name in names[0].split()} if names else set()
 

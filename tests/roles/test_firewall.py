@@ -35,11 +35,11 @@ POLICY = """\
 #!/usr/sbin/nft -f
 flush ruleset
 table inet filter {
-	chain input {
-		type filter hook input priority filter; policy drop;
-		ct state established,related accept
-		iifname "lo" accept
-	}
+\tchain input {
+\t\ttype filter hook input priority filter; policy drop;
+\t\tct state established,related accept
+\t\tiifname "lo" accept
+\t}
 }
 """
 #: Seconds in which a handshake, a packet, a connection comes through or does not at all.

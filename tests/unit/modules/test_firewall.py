@@ -27,26 +27,26 @@ CHAIN = "inet filter input"
 CONF = "flush ruleset\ntable inet filter {\n}\n"
 LISTING = """\
 table inet filter { # handle 1
-	set names {
-		type ipv4_addr
-		comment "wgsd wg0"
-	}
+\tset names {
+\t\ttype ipv4_addr
+\t\tcomment "wgsd wg0"
+\t}
 
-	chain input { # handle 1
-		type filter hook input priority filter; policy drop;
-		udp dport 51820 accept comment "wgsd wg0" # handle 5
-		udp dport 51821 accept comment "wgsd wg01" # handle 6
-		ct state established accept # handle 2
-	}
+\tchain input { # handle 1
+\t\ttype filter hook input priority filter; policy drop;
+\t\tudp dport 51820 accept comment "wgsd wg0" # handle 5
+\t\tudp dport 51821 accept comment "wgsd wg01" # handle 6
+\t\tct state established accept # handle 2
+\t}
 
-	chain forward { # handle 3
-		type filter hook forward priority filter; policy drop;
-		iifname "wg0" accept comment "wgsd wg0" # handle 7
-	}
+\tchain forward { # handle 3
+\t\ttype filter hook forward priority filter; policy drop;
+\t\tiifname "wg0" accept comment "wgsd wg0" # handle 7
+\t}
 }
 table ip nat { # handle 2
-	chain input { # handle 1
-	}
+\tchain input { # handle 1
+\t}
 }
 """
 ADDED = """\

@@ -26,7 +26,7 @@ log = logging.getLogger("wgsd.client")
 #: do they change.
 ADDRESS_PERIOD = 30.0
 
-Lookup = t.Callable[[t.Iterable[PublicKey]], t.Mapping[PublicKey, "PeerRecord | None"]]
+Lookup = t.Callable[[t.Iterable[PublicKey]], t.Mapping[PublicKey, t.Optional[PeerRecord]]]
 
 
 @dataclasses.dataclass(frozen=True)
