@@ -72,8 +72,8 @@ def run(scenario: str) -> Done:
             if step := _STEP.search(_COLOUR.sub("", line).rstrip()):
                 steps.append((step[1], time.monotonic()))
     end = time.monotonic()
-    times = [at for _, at in steps[1:]] + [end]
-    lasted = [(step, after - at) for (step, at), after in zip(steps, times)]
+    ends = [begin for _step, begin in steps[1:]] + [end]
+    lasted = [(step, after - begin) for (step, begin), after in zip(steps, ends)]
     done = Done(scenario, process.returncode, end - begun, lasted)
     shown = log.read_text(encoding="utf-8") if done.status else ""
     print(shown + done.line(), flush=True)
