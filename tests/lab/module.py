@@ -40,7 +40,7 @@ def run_module(
     """
     done = node.run(
         [sys.executable, "-c", _PROGRAM, name],
-        stdin=json.dumps({"_ansible_check_mode": check_mode, **options}),
+        stdin=json.dumps({"_ansible_check_mode": check_mode, "_ansible_diff": True, **options}),
         check=False,
         env={
             **os.environ,
