@@ -70,7 +70,7 @@ import typing as t
 from ansible.errors import AnsibleFilterError
 from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.errors import UsageError
 from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.model import HostPort
-from ansible_collections.wgsd.mesh.plugins.plugin_utils._mesh import ABSENT
+from ansible_collections.wgsd.mesh.plugins.plugin_utils._mesh import ABSENT, as_list
 
 
 def mesh_registries(hostvars: t.Any, hosts: t.Any) -> list[dict[str, str]]:
@@ -104,7 +104,7 @@ def _endpoint(host: str, text: t.Any) -> dict[str, str]:
 
 
 def _addresses(host: str, value: t.Any) -> list[str]:
-    texts = value if isinstance(value, (list, tuple)) else [value] if value else []
+    texts = as_list(value)
     if not texts:
         raise AnsibleFilterError(
             f"mesh_registries: host {host} has no wgsd_address; set it in the inventory, in CIDR "
