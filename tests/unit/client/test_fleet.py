@@ -12,7 +12,7 @@ import pytest
 
 from tests.unit.client.test_agent import SERVER, SETTINGS, FakeDevice, FakeDirectory, FakeProber
 from wgsd.client.agent import Agent
-from wgsd.client.pace import LEISURE_LOAD, QUIET_INTERVAL, Cost, Pace
+from wgsd.client.pace import LEISURE_LOAD, QUIET_INTERVAL, WAITING_LOAD, Cost, Pace
 from wgsd.clock import Moment
 from wgsd.keys import PublicKey
 from wgsd.model import Endpoint, Peer, PeerRecord
@@ -104,6 +104,32 @@ def test_a_thousand_peers_that_are_off_are_tried_together_and_not_one_by_one(fle
     assert applies <= looks
     assert reads == looks
     assert looks <= 60 * LEISURE_LOAD / PEERS
+
+
+def test_a_thousand_clients_that_miss_peers_ask_a_server_no_more_than_it_bears(fleet):
+    """It may be one that does not notify them; each of the thousand asks as often as this one."""
+    fleet.run(65.0)
+    before = fleet.directory.serials
+    fleet.run(60.0)
+    assert 0 < (fleet.directory.serials - before) * PEERS <= 60 * WAITING_LOAD
+
+
+def test_ends_of_a_pair_begin_together_however_many_others_are_off(fleet):
+    fleet.run(30.0)
+    lags = []
+    for _number in range(100):
+        resting = {
+            decision.public_key: decision.memory.rest_until
+            for decision in fleet.agent._last.values()
+            if decision.memory.rest_until is not None
+        }
+        fleet.run(0.1)
+        for key, begin in resting.items():
+            decision = fleet.agent._last[key]
+            if decision.change and decision.memory.rest_until is None:
+                lags.append(decision.memory.last_try - begin)
+    assert len(lags) > 100
+    assert max(lags) < 0.2
 
 
 def test_a_thousand_quiet_tunnels_are_looked_at_now_and_then(fleet):

@@ -34,6 +34,7 @@ from ..plan import (
 )
 from .anchors import Anchors
 from .discovery import Discovery
+from .pace import WAITING_LOAD
 from .poke import Poke
 
 log = logging.getLogger("wgsd.client")
@@ -43,6 +44,8 @@ RECORD_MAX_AGE = 60.0
 #: Seconds to wait for an answer while there is no tunnel to the registry. The query makes WireGuard
 #: ask for one, and the device shows when it is there.
 NO_TUNNEL_TIMEOUT = 0.1
+#: Seconds within which a pair of peers begins at the moment at which its other end does as well.
+PUNCTUAL_SECONDS = 1.0
 #: Seconds for which another endpoint of our own in the directory is no news after a move.
 MOVE_SETTLES = 1.0
 
@@ -107,9 +110,19 @@ class Look:
         return self.due_with(0.0)
 
     def due_with(self, leisure: float) -> float:
-        """Return the same where unreachable peers can wait for *leisure* seconds."""
-        hopeless = State.UNREACHABLE
-        dues = [d.due + leisure if d.state is hopeless else d.due for d in self.decisions]
+        """Return the same where unreachable peers can wait for *leisure* seconds.
+
+        But the moment at which both ends of a pair begin anew is kept to `PUNCTUAL_SECONDS`.
+        """
+        wait, begin = leisure, max(0.0, leisure - PUNCTUAL_SECONDS)
+        dues = [
+            (
+                d.due
+                if d.state is not State.UNREACHABLE
+                else d.due + (wait if d.memory.rest_until is None else begin)
+            )
+            for d in self.decisions
+        ]
         return min([self.poke_due, self.members_due, *dues])
 
 
@@ -163,7 +176,7 @@ class Agent:
         #: Answers to probes that no decision has taken into account.
         self._heard: dict[PublicKey, float] = {}
         self._seen_at: Endpoint | None = None
-        self._moved_at = -math.inf
+        self._moved_at = self._news_asked_at = -math.inf
         self._poke = Poke()
 
     @property
@@ -405,9 +418,10 @@ class Agent:
             keys = [peer.public_key for peer in managed(device, policy)]
             if device.public_key:
                 keys.append(device.public_key)
-            settled = self._last and all(d.state is State.DIRECT for d in self._last.values())
-            # A server that does not notify us is asked only where there is something to gain.
-            version = self._directory.version if settled else self._directory.serial()
+            version = self._directory.version
+            if self._asks_for_news(len(keys), moment.steady):
+                self._news_asked_at = moment.steady
+                version = self._directory.serial()
             if version != self._version or not self._records.keys() >= set(keys):
                 self._records = {key: self._records.get(key) for key in keys}
                 self._take(keys, self._directory.lookup(keys), moment.steady)
@@ -431,6 +445,17 @@ class Agent:
         if keys:
             self._take(keys, self._directory.lookup(keys), now)
         return True
+
+    def _asks_for_news(self, peers: int, now: float) -> bool:
+        """Whether to ask a server that may not notify us of changes if there is one.
+
+        Only where there is something to gain; and peers that are off, of which a large mesh always
+        has some, make their mesh ask no more often than `WAITING_LOAD`.
+        """
+        states = {decision.state for decision in self._last.values()} or {State.UNKNOWN}
+        if State.UNREACHABLE in states and states <= {State.DIRECT, State.UNREACHABLE}:
+            return now >= self._news_asked_at + peers / WAITING_LOAD
+        return states != {State.DIRECT}
 
     def _take(
         self,

@@ -38,7 +38,7 @@ FAULT_INTERVAL = 2.0
 #: Peers that all looks of a second may read from the device, which takes up to 20 us each.
 READ_LOAD = 10_000
 #: The same for looks that only unreachable peers call for. In a large mesh some always do.
-LEISURE_LOAD = 2_500
+LEISURE_LOAD = 1_000
 #: Pauses grow by this factor, so that they follow what happened and not a schedule.
 GROWTH = 1.3
 #: A pause is cut by up to this part, so that agents that started together drift apart.

@@ -32,8 +32,9 @@ REST_EVERY = 8
 TRY_FOR = 20.0
 #: Seconds of silence at the least: Linux forgets an unreplied entry after 30.
 REST_MIN = 35.0
-#: Seconds by which the one end begins later: more than a packet takes, and than clocks differ.
-LAG = 1.5
+#: Seconds by which the one end begins later: more than a packet takes, and than clocks differ. A
+#: whole number, as all moments of a pair are: one read of the device serves all peers of a second.
+LAG = 2.0
 
 
 class Meeting(t.NamedTuple):

@@ -12,7 +12,7 @@ from ..directory import by_name, instance_key, peer_record
 from ..errors import UsageError
 from ..keys import PADDED_LABEL_LENGTH, PublicKey
 from ..model import Member, PeerRecord
-from ..names import instance_name, parse_txt, service_name
+from ..names import parse_txt, service_name
 from ..thirdparty import dns
 
 if t.TYPE_CHECKING:
@@ -32,6 +32,7 @@ class Contents:
         """Start empty; *zone* is absolute."""
         self.zone: Zone = dns.zone.Zone(zone, relativize=False)
         self.failures: dict[PublicKey, str] = {}
+        self._service: Name = dns.name.from_text(service_name(zone))
         self._names: dict[PublicKey, Name] = {}
         # A transfer gives a changed name a new node, so equal nodes have equal records.
         self._read: dict[PublicKey, tuple[t.Any, PeerRecord]] = {}
@@ -79,7 +80,7 @@ class Contents:
         nodes = self.zone.nodes
         if nodes is self._members_of:
             return self._members
-        depth = len(dns.name.from_text(service_name(str(self.zone.origin))).labels) + 1
+        depth = len(self._service.labels) + 1
         told, members = {}, {}
         for name, node in nodes.items():
             label = name.labels[0]
@@ -103,7 +104,7 @@ class Contents:
         texts = self._find(name, "TXT")
         if key is None or not texts:
             return None
-        if name != dns.name.from_text(instance_name(key, str(self.zone.origin))):
+        if name != self._name(key):
             return None
         try:
             text = parse_txt(texts[0].strings)
@@ -115,9 +116,9 @@ class Contents:
         return before if member == before else member
 
     def _peer(self, key: PublicKey) -> PeerRecord | None:
-        if key not in self._names:
-            self._names[key] = dns.name.from_text(instance_name(key, str(self.zone.origin)))
-        name = self._names[key]
+        name = self._names.get(key)
+        if name is None:
+            name = self._names[key] = self._name(key)
         node = self.zone.nodes.get(name)
         known, record = self._read.get(key, (None, None))
         if node is not None and node is known:
@@ -138,8 +139,12 @@ class Contents:
             self._read[key] = (node, record)
         return record
 
+    def _name(self, key: PublicKey) -> Name:
+        """Return the name of a peer's instance."""
+        return dns.name.Name((key.label.encode("ascii"), *self._service.labels))
+
     def _instances(self) -> list[t.Any]:
-        return self._find(dns.name.from_text(service_name(str(self.zone.origin))), "PTR")
+        return self._find(self._service, "PTR")
 
     def _find(self, name: Name | None, rdtype: str) -> list[t.Any]:
         node = self.zone.nodes.get(name) if name is not None else None
