@@ -210,12 +210,17 @@ def test_a_tunnel_lives_on_without_probes_that_cannot_be_sent(answers):
     assert world.has_session
 
 
-def half_a_session(seconds: float, rx_bytes: int) -> list[Decision]:
-    """Return the decisions of *seconds* in which nothing follows the handshake."""
+def half_a_session(seconds: float, rx_bytes: int, *, forgotten: bool = False) -> list[Decision]:
+    """Return the decisions of *seconds* in which nothing follows the handshake.
+
+    Args:
+        forgotten: Whether the directory forgets the peer once it has been tried.
+    """
     peer, last, decisions = bob(), dict(NONE_YET), []
     for step in range(int(seconds / 0.05)):
         moment = Moment(NOW.wall + step * 0.05, NOW.steady + step * 0.05)
-        (decision,) = decide(device_with(peer), at(HOME), last, moment, Policy(continuous=True))
+        known = {} if forgotten and decisions else at(HOME)
+        (decision,) = decide(device_with(peer), known, last, moment, Policy(continuous=True))
         last = {BOB: decision}
         decisions.append(decision)
         if decision.probe:
@@ -223,7 +228,7 @@ def half_a_session(seconds: float, rx_bytes: int) -> list[Decision]:
         if decision.change and decision.change.fresh:
             peer = bob(
                 endpoint=HOME,
-                persistent_keepalive=25,
+                persistent_keepalive=decision.change.persistent_keepalive,
                 last_handshake=moment.wall + 0.01,
                 rx_bytes=rx_bytes,
             )
@@ -234,6 +239,14 @@ def test_a_session_whose_other_end_was_started_over_is_started_over_once():
     tries = [d for d in half_a_session(20, rx_bytes=92) if d.change and d.change.fresh]
     assert len(tries) == 2
     assert "nothing came after the handshake" in tries[1].reason
+
+
+def test_who_starts_a_session_over_gives_a_peer_that_nobody_knows_no_keepalive():
+    changes = [d.change for d in half_a_session(20, rx_bytes=92, forgotten=True) if d.change]
+    assert [(change.fresh, change.persistent_keepalive) for change in changes] == [
+        (True, 25),
+        (True, 0),
+    ]
 
 
 def test_a_session_that_data_came_by_is_not_started_over():

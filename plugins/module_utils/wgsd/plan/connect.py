@@ -15,8 +15,9 @@ import dataclasses
 import math
 
 from ..keys import PublicKey
-from ..model import Endpoint, Peer, PeerChange
+from ..model import Endpoint, PeerChange
 from .live import Situation
+from .peers import chosen_keepalive
 from .rendezvous import REST_MIN, next_meeting
 from .states import Decision, Memory, State
 
@@ -55,7 +56,7 @@ def decide_connect(
         memory = forget_tries(memory)
         reason = "the directory has no endpoint for it"
         # Nobody knows where it is: no need to knock where it was.
-        keepalive = _chosen(memory, peer)
+        keepalive = chosen_keepalive(memory, peer)
         memory = dataclasses.replace(memory, raised=0, chosen=0)
         if keepalive != peer.persistent_keepalive:
             change = PeerChange(peer.public_key, persistent_keepalive=keepalive)
@@ -158,7 +159,7 @@ def _rest(situation: Situation, memory: Memory, own: PublicKey, wall: float) -> 
         rest_until=until,
         hold_until=now + meeting.rest,
         meetings=memory.meetings + 1,
-        chosen=_chosen(memory, peer),
+        chosen=chosen_keepalive(memory, peer),
         rx_bytes=0,
         handshake=0.0,
     )
@@ -168,12 +169,6 @@ def _rest(situation: Situation, memory: Memory, own: PublicKey, wall: float) -> 
         f" Silent for {meeting.begin:.0f} s, so that routers forget"
     )
     return _decision(situation, memory, State.UNREACHABLE, reason, change, None, until)
-
-
-def _chosen(memory: Memory, peer: Peer) -> int:
-    """Return the keepalive that the operator has chosen, in seconds; 0 for none."""
-    ours = peer.persistent_keepalive in (0, memory.raised)
-    return memory.chosen if ours else peer.persistent_keepalive
 
 
 def _is_coming(memory: Memory, situation: Situation) -> bool:
@@ -200,7 +195,7 @@ def _try(
 ) -> Decision:
     """Start over with *target*."""
     peer, now = situation.peer, situation.now
-    chosen = _chosen(memory, peer)
+    chosen = chosen_keepalive(memory, peer)
     raised = 0 if chosen else situation.policy.keepalive
     keepalive = chosen or raised
     memory = dataclasses.replace(

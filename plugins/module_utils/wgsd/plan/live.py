@@ -16,6 +16,7 @@ import math
 
 from ..model import REJECT_AFTER_TIME, Endpoint, Peer, PeerChange, PeerRecord
 from . import asking as probing
+from .peers import chosen_keepalive
 from .states import Decision, Memory, Policy, State
 
 #: Seconds by which a peer's keepalive may be late before the peer counts as silent.
@@ -153,6 +154,9 @@ def _start_over(memory: Memory, situation: Situation) -> Decision:
     The other end has started the peer over just after it had answered our handshake.
     """
     peer, now = situation.peer, situation.now
+    chosen = chosen_keepalive(memory, peer)
+    raised = 0 if chosen or not situation.record else situation.policy.keepalive
+    keepalive = chosen or raised
     memory = dataclasses.replace(
         memory,
         handshake=0.0,
@@ -162,8 +166,9 @@ def _start_over(memory: Memory, situation: Situation) -> Decision:
         last_try=now,
         tries=1,
         started_over=True,
+        raised=raised,
+        chosen=0,
     )
-    keepalive = peer.persistent_keepalive or situation.policy.keepalive
     change = PeerChange.anew(peer, peer.endpoint, persistent_keepalive=keepalive)
     return Decision(
         public_key=peer.public_key,

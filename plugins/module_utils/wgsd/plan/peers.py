@@ -12,7 +12,7 @@ import typing as t
 
 from ..keys import PublicKey
 from ..model import Device, Peer, PeerChange
-from .states import Policy
+from .states import Memory, Policy
 
 
 def managed(device: Device, policy: Policy) -> t.Iterator[Peer]:
@@ -28,6 +28,12 @@ def managed(device: Device, policy: Policy) -> t.Iterator[Peer]:
             and (policy.only is None or key in policy.only)
         ):
             yield peer
+
+
+def chosen_keepalive(memory: Memory, peer: Peer) -> int:
+    """Return the keepalive that the operator has chosen for *peer*, in seconds; 0 for none."""
+    ours = peer.persistent_keepalive in (0, memory.raised)
+    return memory.chosen if ours else peer.persistent_keepalive
 
 
 def renewals(device: Device) -> list[PeerChange]:
