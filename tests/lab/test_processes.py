@@ -22,12 +22,11 @@ import pytest
 
 from .bare import BareLab
 from .responder import ALICE, BOB, PYTHONS, SERVICE, TUNNEL, ZONE, Bed, instance
-from .unpacked import unpacked
+from .unpacked import promtool
 
 pytestmark = pytest.mark.lab
 
 PREFIX = "wgtp"
-ALERTS = pathlib.Path(__file__).parents[2] / "docs" / "examples" / "alerts.yml"
 #: Bits of capability sets.
 NET_ADMIN, DAC_OVERRIDE = 1 << 12, 1 << 1
 
@@ -333,16 +332,3 @@ def test_metrics_and_status_tell_what_happens(serving: Bed) -> None:
     assert report["zones"][0]["peers_served"] == 2
     assert report["listening"] == [f"{TUNNEL}:53"]
     assert promtool("check", "metrics", given=fetched()) == ""
-
-
-def test_promtool_has_nothing_to_say_against_the_alerting_rules() -> None:
-    assert promtool("check", "rules", str(ALERTS)) == ""
-
-
-def promtool(*arguments: str, given: str = "") -> str:
-    """Return what Prometheus' own checker complains of."""
-    program = unpacked("prometheus") / "usr" / "bin" / "promtool"
-    done = subprocess.run(
-        [program, *arguments], input=given, capture_output=True, text=True, check=False
-    )
-    return done.stderr + (done.stdout if done.returncode else "")

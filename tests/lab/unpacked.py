@@ -25,3 +25,12 @@ def unpacked(*packages: str) -> pathlib.Path:
                 subprocess.run(["dpkg-deb", "-x", archive, folder], check=True)
             (folder / "done").touch()
     return folder
+
+
+def promtool(*arguments: str, given: str = "") -> str:
+    """Return what Prometheus' own checker complains of."""
+    program = unpacked("prometheus") / "usr" / "bin" / "promtool"
+    done = subprocess.run(
+        [program, *arguments], input=given, capture_output=True, text=True, check=False
+    )
+    return done.stderr + (done.stdout if done.returncode else "")

@@ -10,7 +10,6 @@ import contextlib
 import http.client
 import os
 import pathlib
-import re
 import signal
 import socket
 import time
@@ -26,7 +25,6 @@ from wgsd.responder.stats import Board, Main, Notifying, Reading, ZoneFigure, sl
 
 pytestmark = pytest.mark.unit
 
-ALERTS = pathlib.Path(__file__).parents[3] / "docs" / "examples" / "alerts.yml"
 SRV, NOERROR, NXDOMAIN, REFUSED = 33, 0, 3, 5
 
 
@@ -99,15 +97,6 @@ def read_all(sock: socket.socket) -> bytes:
     while chunk := sock.recv(65536):
         data += chunk
     return data
-
-
-def test_the_alerting_rules_ask_for_metrics_that_are_there(bed):
-    # Its age is that of a read, so before the first one there is none.
-    bed.board.devices["wg0"].set(Reading.LAST_GOOD_NS, 1)
-    there = {key[0] for key in bed.metrics()}
-    asked = set(re.findall(r"\bwgsd_\w+", ALERTS.read_text()))
-    assert len(asked) > 8
-    assert asked <= there
 
 
 def test_queries_are_counted_by_type_rcode_and_path_over_all_workers(bed):
