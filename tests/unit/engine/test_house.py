@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import pathlib
+import re
 
 import pytest
 
@@ -75,3 +76,54 @@ def test_libraries_are_imported_in_one_place_and_ansible_nowhere(path):
                 "pyroute2",
                 "yaml",
             )
+
+
+def the_picture() -> tuple[dict[str, str], set[tuple[str, str]]]:
+    """Return what the first picture of docs/architecture.md has: the box of a part, and arrows."""
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    lines = text.partition("```mermaid")[2].partition("```")[0].splitlines()
+    boxes: dict[str, str] = {}
+    arrows = set()
+    for line in lines:
+        if box := re.fullmatch(r'\s*(\w+)\["([^"(]*)(?:\(.*\))?"\]', line):
+            boxes |= {part.strip(): box[1] for part in box[2].split("·")}
+        elif arrow := re.fullmatch(r"\s*(\w+) --> (\w+)", line):
+            arrows.add((arrow[1], arrow[2]))
+    return boxes, arrows
+
+
+def drawn_and_there() -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
+    """Return the arrows of the picture, and the imports that there are between its boxes."""
+    boxes, arrows = the_picture()
+    there = set()
+    for path in FILES:
+        own = boxes[part_of(path)]
+        there |= {(own, boxes[part]) for part in imports_of(path)}
+    for path in (ROOT / "plugins").rglob("*.py"):
+        if not path.is_relative_to(ENGINE):
+            parts = re.findall(
+                r"from (?:\S+module_utils)?\.wgsd(?:\.(\w+))?\S* import\s+\(?\s*(\w+)",
+                path.read_text(),
+            )
+            there |= {("faces", boxes[one or other]) for one, other in parts if one or other}
+    return arrows, {arrow for arrow in there if arrow[0] != arrow[1]}
+
+
+def test_every_part_has_a_box_in_the_picture():
+    boxes, _arrows = the_picture()
+    assert {part_of(path) for path in FILES} <= boxes.keys()
+
+
+def test_every_arrow_of_the_picture_is_an_import():
+    drawn, there = drawn_and_there()
+    assert len(drawn) > 15
+    assert drawn - there == set()
+
+
+def test_every_import_goes_along_the_arrows_of_the_picture():
+    drawn, there = drawn_and_there()
+    ways = set(drawn)
+    for _length in drawn:
+        ways |= {(one, last) for one, middle in ways for first, last in drawn if middle == first}
+    assert there - ways == set()
+    assert all(one != other for one, other in ways), "the picture has a circle"
