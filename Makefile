@@ -98,6 +98,10 @@ fuzz: export WGSD_FUZZ_EXAMPLES ?= 20000
 fuzz: setup ## Throw ten million generated inputs (WGSD_FUZZ_INPUTS) at the engine
 	@$(PYTHON) -m pytest -rP tests/fuzz
 
+.PHONY: readmes
+readmes: setup ## Write the variables of the roles into their READMEs, as lint wants them
+	@$(PYTHON) tools/role_readme.py
+
 .PHONY: clean
 clean: ## Remove what setup and the tests made in this folder (demo-down first)
 	@tools/clean
