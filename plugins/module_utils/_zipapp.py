@@ -20,10 +20,10 @@ import zipfile
 from . import wgsd
 
 # Nothing of these is used here: an import is how Ansible learns that a file has to be shipped.
-from .wgsd import __main__ as _engine_main
+from .wgsd import cli as _engine_cli
 from .wgsd.device import link as _engine_link
 
-SHIPPED = (_engine_main, _engine_link)
+SHIPPED = (_engine_cli, _engine_link)
 #: The system's Python, for which Debian packages the libraries.
 SHEBANG = b"#!/usr/bin/python3\n"
 _MAIN = b"""\

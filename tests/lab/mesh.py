@@ -167,7 +167,7 @@ class Mesh:
 
     def wgsd(self, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run the engine's command line on a host, to its end."""
-        command = [self.python, "-m", "wgsd", *arguments]
+        command = [self.python, "-m", "wgsd.cli", *arguments]
         return self.lab.host(name).run(command, check=False, env=_environment())
 
     def peer(self, name: str, other: str) -> Peer:
@@ -214,7 +214,7 @@ class Mesh:
         host = self.lab.host(name)
         with host.path(f"/run/{arguments[0]}.log").open("ab") as log:
             self._daemons[name, arguments[0]] = host.popen(
-                [self.python, "-m", "wgsd", *arguments],
+                [self.python, "-m", "wgsd.cli", *arguments],
                 env=_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -88,7 +88,7 @@ class Responder:
             "NOTIFY_SOCKET": str(self._folder / "notify"),
             "RUNTIME_DIRECTORY": str(self._folder),
         }
-        command = [self._python, "-m", "wgsd", "responder", "--config", str(self.config)]
+        command = [self._python, "-m", "wgsd.cli", "responder", "--config", str(self.config)]
         kept = list(self.stored.values())
         if kept:
             # What sd_listen_fds(3) describes: files from number 3 on, meant for this process.

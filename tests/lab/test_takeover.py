@@ -97,7 +97,7 @@ class Rotation:
                 continue
             with self.mesh._backend(other) as backend:
                 backend.apply([announcement(backend.read().peers[self.old], self.new)])
-            command = [self.mesh.python, "-m", "wgsd", "takeover", "--interface", INTERFACE]
+            command = [self.mesh.python, "-m", "wgsd.cli", "takeover", "--interface", INTERFACE]
             command += ["--seconds", str(seconds), f"{self.old}={self.new}"]
             self.watchers[other] = self.mesh.lab.host(other).popen(
                 command, env=_environment(), stderr=subprocess.PIPE, text=True

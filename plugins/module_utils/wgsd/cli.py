@@ -289,3 +289,7 @@ def _takeover(arguments: argparse.Namespace) -> int:
     for pair in unused:
         _complain(f"wgsd takeover: {pair.old} has not been followed by {pair.new}")
     return SOME_PEERS_FAILED if unused else ALL_DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -36,7 +36,7 @@ NAME = instance_name(BOB, "example.com")
 
 def wgsd(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "wgsd", *arguments],
+        [sys.executable, "-m", "wgsd.cli", *arguments],
         env={**os.environ, "PYTHONPATH": str(ENGINE)},
         capture_output=True,
         text=True,
@@ -183,7 +183,7 @@ def test_the_service_manager_hears_that_a_client_without_a_device_is_alive(tmp_p
         manager.settimeout(30)
         manager.bind(environment["NOTIFY_SOCKET"])
         with subprocess.Popen(
-            [sys.executable, "-m", "wgsd", "client", *flags],
+            [sys.executable, "-m", "wgsd.cli", "client", *flags],
             env={**os.environ, **environment, "WATCHDOG_USEC": "400000"},
             stderr=subprocess.DEVNULL,
         ) as process:

@@ -28,7 +28,6 @@ FLOORS = (
     ("responder", "client"),
     ("status",),
     ("cli",),
-    ("__main__",),
 )
 
 
