@@ -29,6 +29,8 @@ RESOLVER = "203.0.113.1"
 DOMAIN = "example.net"
 NAME = f"registry.{DOMAIN}"
 NEW_ADDRESS = "203.0.113.9"
+#: Seconds after which WireGuard itself misses an answer: KEEPALIVE_TIMEOUT and REKEY_TIMEOUT.
+WIREGUARD_PATIENCE = 15.0
 KNOT = f"""
 server:
     rundir: "{folder_of("knot")}"
@@ -166,12 +168,14 @@ def test_a_registry_that_was_away_has_its_clients_within_eight_seconds_of_its_re
 def test_a_registry_that_restarts_has_its_clients_before_wireguard_would_miss_it(direct):
     """WireGuard gives a packet 15 s to be answered, and a client that is alone sends none."""
     with no_packet_lost(direct):
+        begun = time.monotonic()
         direct.devices[REGISTRY].stop()
         bring_back(direct)
-        begun = time.monotonic()
         wait_for_bytes(direct)
-        # A query comes after 6 s at the latest, and has no answer for a second.
-        assert time.monotonic() - begun < 12
+        # A query comes after 6 s at the latest (replica), and has no answer for one. If the client
+        # has looked at the device in that second, it has counted the query, and silence begins with
+        # its next one, 2 s later (WATCH). After 4 s (LOST_AFTER) it starts over: 13 s in all.
+        assert time.monotonic() - begun < WIREGUARD_PATIENCE
 
 
 def test_a_registry_that_moves_is_found_by_its_name_and_keeps_its_sessions(direct, names):
