@@ -24,6 +24,9 @@ from tests.lab.netns import Node
 #: Queries a second.
 UDP_RATE = 200
 TCP_RATE = 10
+#: Seconds after which a query has failed. One that is lost never has an answer, so this is only for
+#: a machine that is busy.
+PATIENCE = 3.0
 _IDS = 1 << 16
 
 
@@ -52,7 +55,7 @@ class Outcome:
 
 @contextlib.contextmanager
 def asking(
-    node: Node, server: str, zone: str, *, timeout: float = 1.0, rate: int = UDP_RATE
+    node: Node, server: str, zone: str, *, timeout: float = PATIENCE, rate: int = UDP_RATE
 ) -> t.Iterator[tuple[Outcome, Outcome]]:
     """Ask *server* for the SOA of *zone* from within *node*, by UDP and by TCP, all the time.
 

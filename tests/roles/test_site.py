@@ -2,7 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""site.yml on real hosts, when all goes well and when something is wrong."""
+"""site.yml on real hosts, when all goes well and when something is wrong.
+
+The tests share one lab: first those whose runs come to nothing, then that of the runs that build
+the mesh, then those that leave the mesh as they find it. Check mode of whole meshes is molecule's.
+"""
 
 from __future__ import annotations
 
@@ -16,20 +20,68 @@ import typing as t
 
 import pytest
 
-from tests.roles.site_playbook import Site
+from tests.lab.systemd import SystemdLab
+from tests.roles.site_playbook import Run, Site
 
 pytestmark = pytest.mark.roles
 NOTHING = {"registry": 0, "alice": 0, "bob": 0}
 
 
-def test_check_mode_before_the_first_run_foretells_changes_and_makes_none(
-    bare_hosts: Site,
-) -> None:
-    before = bare_hosts.state()
-    run = bare_hosts.run("--check")
+@pytest.fixture(scope="module")
+def hosts() -> t.Iterator[Site]:
+    """Hosts on which the playbook has not run to its end, until there is `mesh`."""
+    with SystemdLab(prefix="roles-site") as lab:
+        yield Site(lab)
+
+
+@pytest.fixture(scope="module")
+def first_runs(hosts: Site) -> tuple[Run, Run]:
+    """The runs that build the mesh: one in which Bob is down, and one in which he is there."""
+    bob = hosts.lab.host("bob")
+    bob.kill()
+    try:
+        without_bob = hosts.run()
+    finally:
+        bob.start()
+    return without_bob, hosts.build()
+
+
+@pytest.fixture(scope="module")
+def mesh(hosts: Site, first_runs: tuple[Run, Run]) -> Site:
+    """A finished mesh."""
+    return hosts
+
+
+def test_check_mode_before_the_first_run_foretells_changes_and_makes_none(hosts: Site) -> None:
+    before = hosts.state()
+    run = hosts.run("--check")
     assert run.status == 0, run.output
     assert all(count > 0 for count in run.count("changed").values()), run.output
-    assert bare_hosts.state() == before
+    assert hosts.state() == before
+
+
+def test_two_hosts_with_one_tunnel_address_are_refused_before_anything_is_changed(
+    hosts: Site,
+) -> None:
+    before = hosts.state()
+    run = hosts.run("--extra-vars", "wgsd_address=10.0.0.1/24")
+    assert run.status != 0
+    assert "both claim 10.0.0.1/32" in run.output
+    assert hosts.state() == before
+
+
+def test_a_new_host_without_its_registry_in_the_run_is_told_what_to_do(hosts: Site) -> None:
+    run = hosts.run("--limit", "alice")
+    assert run.status != 0
+    assert "--limit alice,wgsd_registry" in run.output
+
+
+def test_a_rerun_finishes_what_a_dead_host_held_up(mesh: Site, first_runs: tuple[Run, Run]) -> None:
+    first = first_runs[0]
+    assert first.count("unreachable") == {"registry": 0, "alice": 0, "bob": 1}, first.output
+    assert first.count("failed") == NOTHING, first.output
+    wait_for_ping(mesh, "alice", "10.0.0.2")
+    wait_for_ping(mesh, "bob", "10.0.0.1")
 
 
 def test_a_second_run_changes_nothing_and_costs_a_tunnel_no_packet(mesh: Site) -> None:
@@ -86,37 +138,11 @@ def test_a_host_that_is_down_stays_configured_on_the_others(mesh: Site) -> None:
         assert run.count("changed") == NOTHING, run.output
     finally:
         bob.start()
-    rerun = mesh.run()
-    assert rerun.status == 0, rerun.output
+    wait_for_ping(mesh, "bob", "10.0.0.1")
+    foretold = mesh.run("--check")
+    assert foretold.status == 0, foretold.output
+    assert foretold.count("changed") == NOTHING, foretold.output
     assert mesh.state() == before
-
-
-def test_two_hosts_with_one_tunnel_address_are_refused_before_anything_is_changed(
-    bare_hosts: Site,
-) -> None:
-    before = bare_hosts.state()
-    run = bare_hosts.run("--extra-vars", "wgsd_address=10.0.0.1/24")
-    assert run.status != 0
-    assert "both claim 10.0.0.1/32" in run.output
-    assert bare_hosts.state() == before
-
-
-def test_a_new_host_without_its_registry_in_the_run_is_told_what_to_do(bare_hosts: Site) -> None:
-    run = bare_hosts.run("--limit", "alice")
-    assert run.status != 0
-    assert "--limit alice,wgsd_registry" in run.output
-
-
-def test_a_rerun_finishes_what_a_dead_host_held_up(bare_hosts: Site) -> None:
-    bob = bare_hosts.lab.host("bob")
-    bob.kill()
-    first = bare_hosts.run()
-    assert first.count("unreachable") == {"registry": 0, "alice": 0, "bob": 1}, first.output
-    assert first.count("failed") == NOTHING, first.output
-    bob.start()
-    bare_hosts.build()
-    wait_for_ping(bare_hosts, "alice", "10.0.0.2")
-    wait_for_ping(bare_hosts, "bob", "10.0.0.1")
 
 
 def test_a_reinstalled_host_takes_the_place_of_its_old_key(mesh: Site) -> None:

@@ -51,7 +51,7 @@ class Registry:
         return "".join(f"{' '.join(line.split())}\n" for line in lines)
 
 
-@pytest.fixture(scope="module", params=["bookworm", "trixie"])
+@pytest.fixture(scope="module", params=["trixie", pytest.param("bookworm", marks=pytest.mark.long)])
 def registry(request: pytest.FixtureRequest) -> t.Iterator[Registry]:
     """A registry whose zone is for other servers too."""
     with SystemdLab(prefix="roles-zone", hosts=("registry", "alice"), suite=request.param) as lab:
