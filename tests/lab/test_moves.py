@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import subprocess
 import time
@@ -20,12 +21,15 @@ from tests.lab import BareLab, LabError, Nat, Node, Site
 pytestmark = pytest.mark.lab
 
 PREFIX = "tmov"
+#: An address that no host has.
+LAST = "127.9.9.9"
 
 
 @contextmanager
 def events(node: Node) -> Iterator[list[str]]:
     """What rtnetlink tells in a node meanwhile, as ``ip monitor`` prints it; there at the end."""
-    monitor = node.popen(["ip", "monitor", "link", "address", "route"], stdout=subprocess.PIPE)
+    command = ["ip", "monitor", "link", "address", "route"]
+    monitor = node.popen(command, stdout=subprocess.PIPE, text=True)
     assert monitor.stdout
     told: list[str] = []
     try:
@@ -33,8 +37,13 @@ def events(node: Node) -> Iterator[list[str]]:
             time.sleep(0.005)
         yield told
     finally:
+        # What it tells of last says that it has told of all before.
+        node.run(["ip", "address", "add", f"{LAST}/8", "dev", "lo"])
+        lines = list(itertools.takewhile(lambda line: LAST not in line, monitor.stdout))
         monitor.terminate()
-        told.append(monitor.communicate()[0].decode())
+        monitor.communicate()
+        node.run(["ip", "address", "delete", f"{LAST}/8", "dev", "lo"])
+        told.append("".join(lines))
 
 
 def listens_to_rtnetlink(node: Node, pid: int) -> bool:
