@@ -15,7 +15,7 @@ import hypothesis
 from hypothesis import strategies as st
 
 many_examples = hypothesis.settings(
-    max_examples=int(os.environ.get("WGSD_FUZZ_EXAMPLES", "1000")),
+    max_examples=int(os.environ.get("WGSD_FUZZ_EXAMPLES", "400")),
     deadline=None,
     suppress_health_check=list(hypothesis.HealthCheck),
 )

@@ -31,8 +31,8 @@ from .responder import ALICE, BOB, PYTHONS, TUNNEL, ZONE, Bed
 pytestmark = pytest.mark.lab
 
 PREFIX = "wgtv"
-#: Another hundred are in test_crashes, with secondaries.
-KILLS = 30
+#: Others are in test_crashes, with secondaries.
+KILLS = [10, pytest.param(100, marks=pytest.mark.long)]
 
 
 @pytest.fixture(scope="module")
@@ -146,12 +146,13 @@ def test_who_has_a_version_of_before_a_restart_gets_only_what_has_changed(bed: B
     assert ports == [41414, 41414, 5000, 5000]
 
 
-def test_a_hundred_kills_in_the_middle_of_changes_never_send_the_serial_back(bed: Bed) -> None:
+@pytest.mark.parametrize("kills", KILLS)
+def test_kills_in_the_middle_of_changes_never_send_the_serial_back(bed: Bed, kills: int) -> None:
     chance = random.Random(4)
     responder = bed.start(workers=1)
     seen = [serial_of(bed)]
     with changing(bed):
-        for _number in range(KILLS):
+        for _number in range(kills):
             end = time.monotonic() + chance.uniform(0, 0.2)
             while time.monotonic() < end:
                 seen.append(serial_of(bed))
@@ -164,7 +165,7 @@ def test_a_hundred_kills_in_the_middle_of_changes_never_send_the_serial_back(bed
         if one != other and not serial.is_newer(other, one)
     ]
     assert backwards == []
-    assert len(set(seen)) > KILLS
+    assert len(set(seen)) > kills
 
 
 def test_a_lost_journal_sends_the_serial_forward(bed: Bed, tmp_path: pathlib.Path) -> None:
