@@ -10,8 +10,8 @@ SHELL := /bin/bash
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 PYTHON := .venv/bin/python
-# In two processes, each with a file at a time: half of the lab's time is waiting.
-BESIDE := -n 2 --dist loadfile --no-loadscope-reorder
+# Each process has a file at a time. Half of what the lab does is waiting, hence more than there are cores.
+BESIDE := --dist loadfile --no-loadscope-reorder
 LAB := $(PYTHON) -m pytest tests $(addprefix --ignore=tests/,unit kernel bench)
 BENCH := PYTHONPATH=plugins/module_utils:.collections $(PYTHON) -m tests.bench
 LAYERS := lint test-unit test-sanity test-lab test-kernel test-molecule test-artifact
@@ -42,7 +42,7 @@ lint: setup ## Check style, types and documentation without running anything
 
 .PHONY: test-unit
 test-unit: setup ## Test the engine and the plugins in isolation
-	@$(PYTHON) -m pytest tests/unit $(BESIDE)
+	@$(PYTHON) -m pytest tests/unit $(BESIDE) -n 2
 
 .PHONY: test-sanity
 test-sanity: setup ## Run ansible-test sanity on every supported Python found here
@@ -50,7 +50,7 @@ test-sanity: setup ## Run ansible-test sanity on every supported Python found he
 
 .PHONY: test-lab
 test-lab: setup ## Test on real WireGuard behind real NATs (every test that has no layer of its own)
-	@$(LAB) -m 'not kernel and not long and not alone' $(BESIDE); beside=$$?; \
+	@$(LAB) -m 'not kernel and not long and not alone' $(BESIDE) -n 3; beside=$$?; \
 		((beside < 2)) && $(LAB) -m 'not kernel and not long and alone' && exit $$beside
 
 .PHONY: test-kernel
@@ -70,7 +70,7 @@ test-molecule: setup ## Run the scenarios on systemd hosts: check, converge, ide
 .PHONY: test-long
 test-long: setup ## Run what make test has no time for: all molecule scenarios, and the roles' tests that take minutes
 	@$(PYTHON) tools/run_molecule.py --all
-	@$(LAB) -m long $(BESIDE)
+	@$(LAB) -m long $(BESIDE) -n 2
 
 .PHONY: test-artifact
 test-artifact: setup ## Build the collection, install it elsewhere and use it by its full name

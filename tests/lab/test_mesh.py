@@ -61,6 +61,7 @@ def no_packet_lost(mesh: Mesh) -> t.Iterator[None]:
     assert int(sent) > 25
 
 
+@pytest.mark.alone
 def test_two_peers_behind_nats_get_a_direct_tunnel_within_a_second(mesh):
     mesh.start_responder()
     mesh.connect("alice")

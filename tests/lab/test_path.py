@@ -87,6 +87,7 @@ def host() -> t.Iterator[Host]:
             netns.remove(PREFIX)
 
 
+@pytest.mark.alone
 def test_another_address_on_the_same_network_is_a_move_within_a_tenth_of_a_second(host):
     host.ip(
         "address delete 192.0.2.10/24 dev eth0",
