@@ -112,12 +112,6 @@ def test_the_client_does_its_work_within_its_sandbox(mesh: Site) -> None:
     assert "NRestarts=0" in text
 
 
-def test_check_mode_of_a_finished_mesh_foretells_no_change(mesh: Site) -> None:
-    run = mesh.run("--check")
-    assert run.status == 0, run.output
-    assert run.count("changed") == NOTHING, run.output
-
-
 def test_a_run_limited_to_one_host_loses_nothing_of_the_others(mesh: Site) -> None:
     before = mesh.state()
     for host in ("alice", "registry"):
