@@ -14,7 +14,6 @@ LONGEST = (
     "roles/test_keys.py",
     "roles/test_site.py",
     "roles/test_zone_service.py",
-    "roles/test_registry_name.py",
     "roles/test_artifact.py",
     "lab/test_wg_interface.py",
     "lab/test_responder.py",

@@ -21,10 +21,3 @@ def mesh() -> t.Iterator[Site]:
         site = Site(lab)
         site.build()
         yield site
-
-
-@pytest.fixture
-def bare_hosts(worker_id: str) -> t.Iterator[Site]:
-    """Hosts on which the playbook has never run; the files that use them may run side by side."""
-    with SystemdLab(prefix=f"bare-{worker_id}") as lab:
-        yield Site(lab)

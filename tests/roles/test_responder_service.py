@@ -105,14 +105,21 @@ def test_an_upgrade_by_the_playbook_fails_no_query(
     assert_none_failed(*outcomes)
 
 
-def test_another_configuration_by_the_playbook_fails_no_query(site: Site, registry: Host) -> None:
+def test_another_configuration_by_the_playbook_fails_no_query_and_brings_metrics(
+    site: Site, registry: Host
+) -> None:
     pid, count = main_pid(registry), reloads(registry)
+    options = ("--extra-vars", "wgsd_workers=3 wgsd_metrics=127.0.0.1")
     with asking(registry.node, SERVER, ZONE) as outcomes:
-        run = site.build("--extra-vars", "wgsd_workers=3")
+        run = site.build(*options)
     assert f"reload {UNIT}" in run.output
     assert main_pid(registry) == pid
     assert reloads(registry) == count + 1
     assert_none_failed(*outcomes)
+    ask = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:9586/metrics').read())"
+    assert "wgsd_" in registry.run(["python3", "-c", ask]).stdout
+    again = site.run(*options)
+    assert again.count("changed") == {"registry": 0, "alice": 0}, again.output
 
 
 def test_queries_wait_for_the_responder_that_is_restarted(site: Site) -> None:
@@ -210,14 +217,6 @@ def test_the_watcher_alone_may_administer_the_network(site: Site) -> None:
     assert not any(effective & CAP_NET_ADMIN for _permitted, effective in rights["supervisor"])
     assert all(effective & CAP_NET_ADMIN for _permitted, effective in rights["wgsd-watcher"])
     assert {*rights["wgsd-worker"], *rights["wgsd-notifier"]} == {(0, 0)}
-
-
-def test_metrics_come_with_their_library(site: Site, registry: Host) -> None:
-    site.build("--extra-vars", "wgsd_metrics=127.0.0.1")
-    ask = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:9586/metrics').read())"
-    assert "wgsd_" in registry.run(["python3", "-c", ask]).stdout
-    again = site.run("--extra-vars", "wgsd_metrics=127.0.0.1")
-    assert again.count("changed") == {"registry": 0, "alice": 0}, again.output
 
 
 def test_a_secret_is_nowhere_but_where_it_is_used(

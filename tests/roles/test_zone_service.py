@@ -40,9 +40,9 @@ class Registry:
         secret = site.lab.host("registry").run(["cat", KEY_FILE]).stdout
         site.lab.host("alice").run(["sh", "-c", f"umask 77; cat > /root/key <<'E'\n{secret}\nE"])
 
-    def run(self, *arguments: str) -> Run:
+    def run(self) -> Run:
         """Run the playbook."""
-        return self.site.run("--extra-vars", json.dumps(VARIABLES), *arguments)
+        return self.site.run("--extra-vars", json.dumps(VARIABLES))
 
     def dig(self, *question: str) -> str:
         """Ask at the public address, from outside the tunnel; its columns have one space each."""
@@ -83,7 +83,6 @@ def test_the_zone_is_signed_and_the_run_tells_its_ds(registry: Registry) -> None
 
 
 def test_a_second_run_changes_nothing(registry: Registry) -> None:
-    for arguments in ((), ("--check",)):
-        run = registry.run(*arguments)
-        assert run.status == 0, run.output
-        assert run.count("changed") == {"registry": 0, "alice": 0}, run.output
+    run = registry.run()
+    assert run.status == 0, run.output
+    assert run.count("changed") == {"registry": 0, "alice": 0}, run.output
