@@ -68,7 +68,7 @@ test-molecule: setup ## Run the scenarios on systemd hosts: check, converge, ide
 	@$(PYTHON) tools/run_molecule.py
 
 .PHONY: test-long
-test-long: setup ## Run what make test has no time for: all molecule scenarios, and the roles' tests that take minutes
+test-long: setup ## Run what make test has no time for: all molecule scenarios, and what takes minutes
 	@$(PYTHON) tools/run_molecule.py --all
 	@$(LAB) -m long $(BESIDE) -n 2
 
