@@ -2,20 +2,26 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The playbooks, site.yml before all, run on the hosts of a lab."""
+"""The playbooks, site.yml before all, run on the hosts of a lab, and a ping meanwhile."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import re
+import signal
 import subprocess
 import sys
+import typing as t
 from pathlib import Path
 
+from tests.lab.podman import Host
 from tests.lab.systemd import SystemdLab
 
 PROJECT = Path(__file__).resolve().parents[2]
+#: Packets a second of a ping that runs through something.
+RATE = 20
 _RECAP = re.compile(r"^(\S+)\s+: (ok=\d+ .*)$", re.MULTILINE)
 
 # Of the running interface only what is not the client's: endpoints, keepalives and order are.
@@ -92,3 +98,32 @@ class Site:
             for name, host in self.lab.hosts.items()
             if host.pid() is not None
         }
+
+
+@dataclasses.dataclass
+class Pings:
+    """What became of a ping's packets; known once it has ended."""
+
+    sent: int = 0
+    lost: int = 0
+    output: str = ""
+
+
+@contextlib.contextmanager
+def pinging(host: Host, address: str) -> t.Iterator[Pings]:
+    """Ping *address* from *host*, `RATE` times a second, while something happens."""
+    pings = Pings()
+    command = ["ping", "-q", "-i", str(1 / RATE), address]
+    process = host.popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        yield pings
+    finally:
+        # The process is nsenter, and ping its child.
+        os.killpg(process.pid, signal.SIGINT)
+        pings.output = process.communicate(timeout=10)[0]
+    found = re.search(r"(\d+) packets transmitted, (\d+) received", pings.output)
+    assert found, pings.output
+    pings.sent, received = map(int, found.groups())
+    # The last packet may still be under way.
+    pings.lost = max(0, pings.sent - received - 1)
+    assert pings.sent > RATE, f"too short to tell anything: {pings.output}"

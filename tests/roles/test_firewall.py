@@ -24,6 +24,7 @@ from tests.lab.podman import Host
 from tests.lab.systemd import SystemdLab
 from tests.lab.wireguard import generate_key
 from tests.roles.one_task import run_task
+from tests.roles.site_playbook import pinging
 
 pytestmark = [pytest.mark.roles, pytest.mark.long]
 
@@ -121,19 +122,6 @@ class Mesh:
                     server.recv(16)
                 return True
         return False
-
-    @contextlib.contextmanager
-    def pinging(self, name: str, *, by: str) -> t.Iterator[t.Callable[[], str]]:
-        """Ping 20 times a second; what is yielded says afterwards how many got lost."""
-        command = ["ping", "-i0.05", "-q", TUNNEL[name]]
-        process = self.host(by).popen(command, stdout=subprocess.PIPE, text=True)
-        said: list[str] = []
-        try:
-            time.sleep(0.2)
-            yield lambda: said[0]
-        finally:
-            self.host(by).run(["pkill", "-INT", "-x", "ping"])
-            said.append(process.communicate(timeout=10)[0])
 
 
 def _public_key(private_key: str) -> str:
@@ -241,11 +229,11 @@ def test_nftables_is_afterwards_as_it_was_before(mesh: Mesh, dropping: Host) -> 
 def test_a_tunnel_that_lives_loses_no_packet(mesh: Mesh, dropping: Host) -> None:
     mesh.task("registry", listen_port=PORT, trust_interface=True)
     assert mesh.shakes_hands("registry", by="alice")
-    with mesh.pinging("registry", by="alice") as said:
+    with pinging(mesh.host("alice"), TUNNEL["registry"]) as pings:
         mesh.task("registry", listen_port=PORT, dns=True)
         mesh.task("registry", listen_port=PORT, trust_interface=True, dns=True)
         mesh.task("registry", state="absent")
-    assert ", 0% packet loss" in said(), said()
+    assert pings.lost == 0, pings.output
 
 
 def test_what_the_operator_has_put_at_the_head_does_not_move(mesh: Mesh, dropping: Host) -> None:

@@ -14,8 +14,8 @@ import typing as t
 import pytest
 
 from tests.lab.systemd import SystemdLab
-from tests.roles.site_playbook import Run, Site
-from tests.roles.test_site import NOTHING, no_packet_lost, wait_for_ping
+from tests.roles.site_playbook import Run, Site, pinging
+from tests.roles.test_site import NOTHING, wait_for_ping
 
 pytestmark = [pytest.mark.roles, pytest.mark.long]
 
@@ -61,8 +61,9 @@ def test_own_key_mtu_and_mark_are_on_the_running_interface(site: Site) -> None:
 def test_pairs_get_keys_of_their_own_and_live_tunnels_lose_no_packet(site: Site) -> None:
     wait_for_ping(site, "alice", "10.0.0.2")
     options = with_options(wgsd_preshared_keys=True)
-    with no_packet_lost(site, "alice", "10.0.0.2"):
+    with pinging(site.lab.host("alice"), "10.0.0.2") as pings:
         run = site.build(*options)
+    assert pings.lost == 0, pings.output
     assert all(run.count("changed").values()), run.output
     keys = {name: preshared_keys(site, name) for name in site.lab.hosts}
     publics = {name: public_key(site, name) for name in site.lab.hosts}

@@ -7,24 +7,19 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
-import signal
-import subprocess
 import sys
 import typing as t
 
 import pytest
 
 from tests.lab.wireguard import generate_key
-from tests.roles.site_playbook import Run, Site
+from tests.roles.site_playbook import RATE, Run, Site, pinging
 from tests.roles.test_site import NOTHING, wait_for_ping
 
 pytestmark = [pytest.mark.roles, pytest.mark.long]
 
 PLAYBOOK = "wgsd.mesh.rotate_keys"
-#: Packets a second.
-RATE = 20
 WAYS = (("alice", "10.0.0.2"), ("bob", "10.0.0.1"), ("alice", "10.0.0.254"))
 
 
@@ -47,29 +42,19 @@ def secrets(site: Site) -> set[str]:
 
 
 @contextlib.contextmanager
-def pinging(site: Site) -> t.Iterator[dict[str, int]]:
+def pinging_all_ways(site: Site) -> t.Iterator[dict[str, int]]:
     """Ping on all ways; how many packets each has lost is there at the end."""
-    for host, address in WAYS:
-        wait_for_ping(site, host, address)
+    for way in WAYS:
+        wait_for_ping(site, *way)
     lost: dict[str, int] = {}
-    pings = {
-        f"{host} {address}": site.lab.host(host).popen(
-            ["ping", "-q", "-i", str(1 / RATE), address], stdout=subprocess.PIPE, text=True
-        )
-        for host, address in WAYS
-    }
-    try:
+    with contextlib.ExitStack() as stack:
+        pings = {
+            f"{host} {address}": stack.enter_context(pinging(site.lab.host(host), address))
+            for host, address in WAYS
+        }
         yield lost
-    finally:
-        for way, ping in pings.items():
-            # The process is nsenter, and ping its child.
-            os.killpg(ping.pid, signal.SIGINT)
-            output = ping.communicate(timeout=10)[0]
-            sent, received = map(int, re.search(r"(\d+) packets .*?(\d+) rec", output).groups())
-            assert sent > 10 * RATE, output
-            # The last packet may still be under way.
-            lost[way] = max(0, sent - received - 1)
-        sys.stdout.write(f"lost packets, {RATE} a second: {lost}\n")
+    lost.update({way: ping.lost for way, ping in pings.items()})
+    sys.stdout.write(f"lost packets, {RATE} a second: {lost}\n")
 
 
 def check_settled(site: Site, old: dict[str, str], changed: set[str]) -> None:
@@ -96,7 +81,7 @@ def check_settled(site: Site, old: dict[str, str], changed: set[str]) -> None:
 def test_one_host_replaces_its_key_and_no_other_tunnel_notices(mesh: Site) -> None:
     old, shown = keys(mesh), secrets(mesh)
     old_file = mesh.lab.host("alice").run(["cat", "/etc/wireguard/wg0.conf"]).stdout
-    with pinging(mesh) as lost:
+    with pinging_all_ways(mesh) as lost:
         run = rotate(mesh, "alice", "-vvv")
     assert run.status == 0, run.output
     assert max(lost.values()) <= RATE
@@ -120,7 +105,7 @@ wg set wg0 private-key /run/now; rm /run/now /run/old; exit $said
 
 def test_the_registry_replaces_its_key_and_direct_tunnels_lose_nothing(mesh: Site) -> None:
     old = keys(mesh)
-    with pinging(mesh) as lost:
+    with pinging_all_ways(mesh) as lost:
         run = rotate(mesh, "registry")
     assert run.status == 0, run.output
     assert lost["alice 10.0.0.2"] == lost["bob 10.0.0.1"] == 0
@@ -130,7 +115,7 @@ def test_the_registry_replaces_its_key_and_direct_tunnels_lose_nothing(mesh: Sit
 
 def test_all_hosts_replace_their_keys_in_one_run(mesh: Site) -> None:
     old = keys(mesh)
-    with pinging(mesh) as lost:
+    with pinging_all_ways(mesh) as lost:
         run = rotate(mesh, "all")
     assert run.status == 0, run.output
     # Each tunnel has two ends.
@@ -163,7 +148,7 @@ def test_preshared_keys_stay_with_the_peers_that_have_them(mesh: Site) -> None:
         script = 'echo "$2" > /run/psk; wg set wg0 peer "$1" preshared-key /run/psk; rm /run/psk'
         script += '; sed -i "s|^PublicKey = $1|&\\nPresharedKey = $2|" /etc/wireguard/wg0.conf'
         mesh.lab.host(name).run(["sh", "-c", script, "sh", old[other], preshared])
-    with pinging(mesh) as lost:
+    with pinging_all_ways(mesh) as lost:
         run = rotate(mesh, "alice")
     assert run.status == 0, run.output
     assert max(lost.values()) <= RATE
@@ -217,7 +202,7 @@ umask 077; cd /etc/wireguard; wg genkey > wg0.key-next
 sed -i "s|^PrivateKey = .*|PrivateKey = $(cat wg0.key-next)|" wg0.conf; wg pubkey < wg0.key-next
 """
     expected = alice.run(["sh", "-c", script]).stdout.strip()
-    with pinging(mesh) as lost:
+    with pinging_all_ways(mesh) as lost:
         run = rotate(mesh, "alice")
     assert run.status == 0, run.output
     assert max(lost.values()) <= RATE

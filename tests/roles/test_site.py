@@ -10,18 +10,12 @@ the mesh, then those that leave the mesh as they find it. Check mode of whole me
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import re
-import signal
-import subprocess
-import typing as t
 
 import pytest
 
 from tests.lab.systemd import SystemdLab
-from tests.roles.site_playbook import Run, Site
+from tests.roles.site_playbook import Run, Site, pinging
 
 pytestmark = pytest.mark.roles
 NOTHING = {"registry": 0, "alice": 0, "bob": 0}
@@ -87,9 +81,10 @@ def test_a_rerun_finishes_what_a_dead_host_held_up(mesh: Site, first_runs: tuple
 def test_a_second_run_changes_nothing_and_costs_a_tunnel_no_packet(mesh: Site) -> None:
     wait_for_ping(mesh, "alice", "10.0.0.2")
     before = mesh.state()
-    with no_packet_lost(mesh, "alice", "10.0.0.2"):
+    with pinging(mesh.lab.host("alice"), "10.0.0.2") as pings:
         run = mesh.run()
     assert run.status == 0, run.output
+    assert pings.lost == 0, pings.output
     assert run.count("changed") == NOTHING, run.output
     assert mesh.state() == before
 
@@ -156,24 +151,6 @@ def test_a_host_that_boots_again_is_reached_directly_at_once(mesh: Site) -> None
     bob.start()
     # Far less than it takes Alice to notice that her old session with him is dead.
     wait_for_ping(mesh, "bob", "10.0.0.1", patience=10)
-
-
-@contextlib.contextmanager
-def no_packet_lost(site: Site, host: str, address: str) -> t.Iterator[None]:
-    """Ping through the tunnel, 20 times a second, and check that nothing was lost meanwhile."""
-    ping = site.lab.host(host).popen(
-        ["ping", "-q", "-i", "0.05", address], stdout=subprocess.PIPE, text=True
-    )
-    try:
-        yield
-    finally:
-        # The process is nsenter, and ping its child.
-        os.killpg(ping.pid, signal.SIGINT)
-        output = ping.communicate(timeout=10)[0]
-    sent, received = re.search(r"(\d+) packets transmitted, (\d+) received", output).groups()
-    # The last packet may still be under way.
-    assert int(sent) - int(received) <= 1, output
-    assert int(sent) > 100, output
 
 
 def wait_for_ping(site: Site, host: str, address: str, patience: float = 30) -> None:
