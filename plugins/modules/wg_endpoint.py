@@ -28,12 +28,6 @@ options:
     description: Name of the zone that describes its peers.
     type: str
     required: true
-  servers:
-    description:
-      - DNS servers of the zone, as C(ADDRESS) or C(ADDRESS:PORT), asked in this order.
-    type: list
-    elements: str
-    required: true
   public_keys:
     description:
       - Public keys of the peers to look at, in base64. If one of these is not on the interface,
@@ -51,13 +45,10 @@ options:
       - Seconds between keepalives, for peers that get connected and have none, V(0) for none.
     type: int
     default: 25
-  timeout:
-    description: Seconds to wait for a server each time.
-    type: float
-    default: 1.0
 extends_documentation_fragment:
   - wgsd.mesh.attributes
   - wgsd.mesh.attributes.libraries
+  - wgsd.mesh.asking.servers
 attributes:
   check_mode:
     support: full
@@ -126,6 +117,7 @@ peers:
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.wgsd.mesh.plugins.module_utils import _asking
 from ansible_collections.wgsd.mesh.plugins.module_utils._module import run_guarded
 from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd import clock
 from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.config import (
@@ -266,11 +258,10 @@ def main() -> None:
         argument_spec={
             "interface": {"type": "str", "required": True},
             "zone": {"type": "str", "required": True},
-            "servers": {"type": "list", "elements": "str", "required": True},
+            **_asking.SERVERS,
             "public_keys": {"type": "list", "elements": "str", "no_log": False},
             "force": {"type": "bool", "default": False},
             "keepalive": {"type": "int", "default": 25, "no_log": False},
-            "timeout": {"type": "float", "default": 1.0},
         },
         supports_check_mode=True,
     )

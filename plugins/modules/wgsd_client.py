@@ -58,28 +58,6 @@ options:
     description: Seconds between keepalives to the peers that the client connects, V(0) for none.
     type: int
     default: 25
-  key:
-    description:
-      - The TSIG key (RFC 8945) that queries are signed with.
-      - None are signed if omitted.
-    type: dict
-    suboptions:
-      name:
-        description: Name of the key.
-        type: str
-        required: true
-      algorithm:
-        description: Its algorithm.
-        type: str
-        choices: [hmac-sha224, hmac-sha256, hmac-sha384, hmac-sha512]
-        default: hmac-sha256
-      secret:
-        description:
-          - Its secret in Base64.
-          - If omitted, the client keeps the key that it has, if that is a generation of this one
-            (see M(wgsd.mesh.wgsd_tsig_key)). It is an error if it has none.
-          - The configuration file, which holds it, can be read by root and by the client alone.
-        type: str
   metrics_file:
     description:
       - A file that the client writes metrics to, every 15 seconds, for the textfile collector of
@@ -107,6 +85,7 @@ requirements:
 extends_documentation_fragment:
   - wgsd.mesh.attributes
   - wgsd.mesh.attributes.libraries
+  - wgsd.mesh.asking.known_key
 attributes:
   check_mode:
     support: full
@@ -180,6 +159,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.wgsd.mesh.plugins.module_utils import (
+    _asking,
     _instances,
     _service,
     _tsig_keys,
@@ -187,8 +167,6 @@ from ansible_collections.wgsd.mesh.plugins.module_utils import (
 )
 from ansible_collections.wgsd.mesh.plugins.module_utils._module import run_guarded
 from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.config import (
-    DEFAULT_TSIG_ALGORITHM,
-    TSIG_ALGORITHMS,
     Instance,
     TsigKey,
     check_instance,
@@ -271,15 +249,6 @@ def key_in(path: pathlib.Path) -> TsigKey | None:
 
 
 def main() -> None:
-    key = {
-        "name": {"type": "str", "required": True},
-        "algorithm": {
-            "type": "str",
-            "choices": list(TSIG_ALGORITHMS),
-            "default": DEFAULT_TSIG_ALGORITHM,
-        },
-        "secret": {"type": "str", "no_log": True},
-    }
     module = AnsibleModule(
         argument_spec={
             "instance": {"type": "str"},
@@ -287,7 +256,7 @@ def main() -> None:
             "zone": {"type": "str"},
             "registries": {"type": "list", "elements": "raw"},
             "keepalive": {"type": "int", "default": 25, "no_log": False},
-            "key": {"type": "dict", "options": key, "no_log": False},
+            "key": _asking.key(secret_required=False),
             "metrics_file": {"type": "path"},
             "discover": {"type": "bool", "default": False},
             "state": {

@@ -20,46 +20,19 @@ description:
     does not. The lookup P(wgsd.mesh.wgsd#lookup) asks from the controller.
   - The zone is transferred (RFC 5936). From a server that does not allow this, its peers are
     browsed and looked up one by one (RFC 6763).
+  - Servers are asked in the order of O(servers), until one has told the whole zone.
 options:
   zone:
     description: Name of the zone.
     type: str
     required: true
-  servers:
-    description:
-      - DNS servers of the zone, as C(ADDRESS) or C(ADDRESS:PORT), asked in this order, until one
-        has told the whole zone.
-    type: list
-    elements: str
-    required: true
-  key:
-    description:
-      - The TSIG key (RFC 8945) that queries are signed with.
-      - None are signed if omitted.
-    type: dict
-    suboptions:
-      name:
-        description: Name of the key.
-        type: str
-        required: true
-      algorithm:
-        description: Its algorithm.
-        type: str
-        choices: [hmac-sha224, hmac-sha256, hmac-sha384, hmac-sha512]
-        default: hmac-sha256
-      secret:
-        description: Its secret in Base64.
-        type: str
-        required: true
-  timeout:
-    description: Seconds to wait for a server each time.
-    type: float
-    default: 1.0
 requirements:
   - Python >= 3.9
   - dnspython >= 2.3.0 (Debian package python3-dnspython)
 extends_documentation_fragment:
   - wgsd.mesh.attributes
+  - wgsd.mesh.asking.servers
+  - wgsd.mesh.asking.key
 attributes:
   check_mode:
     support: full
@@ -162,10 +135,9 @@ failures:
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.wgsd.mesh.plugins.module_utils import _asking
 from ansible_collections.wgsd.mesh.plugins.module_utils._module import run_guarded
 from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.config import (
-    DEFAULT_TSIG_ALGORITHM,
-    TSIG_ALGORITHMS,
     TsigKey,
     key_name,
     key_secret,
@@ -233,21 +205,11 @@ def describe(record: PeerRecord, zone: str) -> dict[str, t.Any]:
 
 
 def main() -> None:
-    key = {
-        "name": {"type": "str", "required": True},
-        "algorithm": {
-            "type": "str",
-            "choices": list(TSIG_ALGORITHMS),
-            "default": DEFAULT_TSIG_ALGORITHM,
-        },
-        "secret": {"type": "str", "required": True, "no_log": True},
-    }
     module = AnsibleModule(
         argument_spec={
             "zone": {"type": "str", "required": True},
-            "servers": {"type": "list", "elements": "str", "required": True},
-            "key": {"type": "dict", "options": key, "no_log": False},
-            "timeout": {"type": "float", "default": 1.0},
+            **_asking.SERVERS,
+            "key": _asking.key(secret_required=True),
         },
         supports_check_mode=True,
     )
