@@ -164,7 +164,13 @@ class _Host:
         engine = _zipapp.build()
         config = dump(service.settings).encode()
         unit_text = service.unit_text(service.command(ENGINE, service.config_path)).encode()
-        if not self._runs_on(engine, config):
+        unit = self._unit()
+        paths = (ENGINE, service.config_path, service.unit_path)
+        now = {path: read_file(path) for path in paths}
+        # To check again what runs would cost a host more than the rest of a run that changes
+        # nothing.
+        is_new = now[ENGINE].content != engine or now[service.config_path].content != config
+        if is_new or not unit.is_up:
             self._validate(engine, config)
         files_changed = self._have_user()
         files = {
@@ -176,8 +182,7 @@ class _Host:
             ),
             service.unit_path: FileState(unit_text, 0o644),
         }
-        due = {path: state for path, state in files.items() if self._differs(path, state)}
-        unit = self._unit()
+        due = {p: wanted for p, wanted in files.items() if self._differs(p, now[p], wanted)}
         daemon_reload = service.unit_path in due or unit.needs_reload
         if daemon_reload:
             self._steps.append("daemon-reload")
@@ -222,18 +227,6 @@ class _Host:
             if service.unit_path in due:
                 self._systemd.daemon_reload()
         return self._result(bool(due))
-
-    def _runs_on(self, engine: bytes, config: bytes) -> bool:
-        """Whether this very engine has been given this very configuration, and has not failed.
-
-        To check it again would cost a host more than the rest of a run that changes nothing.
-        """
-        place = self._service.config_path
-        return (
-            read_file(place).content == config
-            and read_file(ENGINE).content == engine
-            and self._unit().is_up
-        )
 
     def _validate(self, engine: bytes, config: bytes) -> None:
         """Let the new engine check the new configuration, away from the ones in use.
@@ -294,8 +287,8 @@ class _Host:
         for line in errors.splitlines():
             self._module.warn(line.replace(str(config_path), str(self._service.config_path)))
 
-    def _differs(self, path: pathlib.Path, wanted: FileState) -> bool:
-        now = read_file(path)
+    def _differs(self, path: pathlib.Path, now: FileState, wanted: FileState) -> bool:
+        """Whether a file is not as it is to be, which the diff then shows."""
         if now == wanted:
             return False
         if now.content is not None and now.content == wanted.content:
@@ -344,7 +337,7 @@ class _Host:
     def _have_user(self) -> bool:
         """Have the system user, to whose group files belong; return whether a file changed."""
         wanted = FileState(_units.SYSUSERS.encode(), 0o644)
-        is_due = self._differs(SYSUSERS, wanted)
+        is_due = self._differs(SYSUSERS, read_file(SYSUSERS), wanted)
         is_missing = _group_id(_units.USER) == _NO_GROUP
         if is_missing:
             self._steps.append(f"make the system user {_units.USER}")
