@@ -10,6 +10,7 @@ The registry has nftables, alice ufw, bob firewalld.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 import re
 import socket
@@ -260,129 +261,145 @@ def test_a_chain_that_a_boot_would_not_bring_back_is_refused(mesh: Mesh, droppin
     assert dropping.run(["cat", CONF]).stdout == POLICY
 
 
-# ufw
+# ufw and firewalld
 
 
-@pytest.fixture(scope="module")
-def ufw(mesh: Mesh) -> Host:
-    """alice with ufw, which drops what nobody has let in."""
-    host = mesh.host("alice")
-    result = mesh.task("alice", listen_port=PORT, fails=True)
-    assert "apt install ufw" in result["msg"]
-    host.run(["apt-get", "install", "-qy", "ufw"])
-    host.run(["ufw", "--force", "enable"])
-    return host
+@dataclasses.dataclass(frozen=True)
+class Manager:
+    """A program that keeps the rules of a host, and drops or rejects what nobody has let in.
+
+    Attributes:
+        host: Which of the three has it.
+        packages: Where it comes from; the last one is what the module names if it is not there.
+        start: Starts it.
+        reload: Has it load again what it has on the disk.
+        rules: Shows what its operator has let in, stored and loaded.
+        allow: Lets the port in, without the module.
+        withdraw: Undoes that.
+    """
+
+    host: str
+    packages: tuple[str, ...]
+    start: str
+    reload: str
+    rules: str
+    allow: str
+    withdraw: str
+
+    def __str__(self) -> str:
+        return self.packages[-1]
 
 
-def _rules_of_ufw(host: Host) -> str:
-    """The operator's rules, stored and loaded; ufw's own chains differ after each reload."""
-    chains = "for f in ip ip6; do nft list table $f filter; done | grep -A99 -- '-user-input {'"
-    files = "cat /etc/ufw/user.rules /etc/ufw/user6.rules"
-    text = host.run(["sh", "-c", f"{chains} | sed '/^\t}}/q'; {files}"]).stdout
-    return re.sub(r"packets \d+ bytes \d+", "", text)
+MANAGERS = [
+    Manager(
+        host="alice",
+        packages=("ufw",),
+        start="ufw --force enable",
+        reload="ufw reload",
+        # Its own chains differ after each reload.
+        rules="""
+for family in ip ip6; do
+    nft list table $family filter | grep -A99 -- '-user-input {' | sed '/^\t}/q' |
+        sed 's/packets [0-9]* bytes [0-9]*//'
+done
+cat /etc/ufw/user.rules /etc/ufw/user6.rules
+""",
+        allow=f"ufw allow {PORT}/udp",
+        withdraw=f"ufw delete allow {PORT}/udp",
+    ),
+    Manager(
+        host="bob",
+        packages=("netbase", "firewalld"),
+        start="systemctl start firewalld",
+        reload="firewall-cmd --reload",
+        # All zones; it never removes the chains of one that is not used any more.
+        rules="for scope in '' --permanent; do firewall-cmd $scope --list-all-zones; done",
+        allow=f"for scope in '' --permanent; do firewall-cmd $scope --add-port={PORT}/udp; done",
+        withdraw=(
+            f"for scope in '' --permanent; do firewall-cmd $scope --remove-port={PORT}/udp; done"
+        ),
+    ),
+]
 
 
-def test_ufw_lets_a_handshake_in_after_a_reload_and_a_boot_too(mesh: Mesh, ufw: Host) -> None:
-    before = ruleset(ufw)
-    assert not mesh.shakes_hands("alice", by="registry")
-    predicted = mesh.task("alice", listen_port=PORT, dns=True, check_mode=True)
-    assert ruleset(ufw) == before
-    result = mesh.task("alice", listen_port=PORT, dns=True)
+class Managed:
+    """A host whose firewall is in the hands of a manager."""
+
+    def __init__(self, mesh: Mesh, manager: Manager) -> None:
+        self.name, self.host, self.manager = manager.host, mesh.host(manager.host), manager
+        self._mesh = mesh
+
+    def do(self, command: str) -> str:
+        return self.host.run(["sh", "-ec", command], timeout=120).stdout
+
+    def task(self, **options: t.Any) -> dict[str, t.Any]:
+        return self._mesh.task(self.name, **options)
+
+    def shakes_hands(self) -> bool:
+        return self._mesh.shakes_hands(self.name, by="registry")
+
+    def gets_in(self, protocol: str, port: int, *, address: str | None = None) -> bool:
+        """Whether the registry reaches a program, at the tunnel's address if none is given."""
+        address = address or TUNNEL[self.name]
+        return self._mesh.gets_in(self.name, address, protocol, port, by="registry")
+
+    def outside(self) -> str:
+        return self._mesh.outside(self.name)
+
+    def rules(self) -> str:
+        return self.do(self.manager.rules)
+
+
+@pytest.fixture(scope="module", params=MANAGERS, ids=str)
+def managed(request: pytest.FixtureRequest, mesh: Mesh) -> Managed:
+    """A host with ufw, then one with firewalld."""
+    manager: Manager = request.param
+    managed = Managed(mesh, manager)
+    result = managed.task(listen_port=PORT, fails=True)
+    assert f"apt install {manager}" in result["msg"]
+    managed.do(f"apt-get install -qy {' '.join(manager.packages)}")
+    managed.do(manager.start)
+    return managed
+
+
+def test_a_manager_lets_a_handshake_in_after_a_reload_and_a_boot_too(managed: Managed) -> None:
+    before = ruleset(managed.host)
+    assert not managed.shakes_hands()
+    predicted = managed.task(listen_port=PORT, dns=True, check_mode=True)
+    assert ruleset(managed.host) == before
+    result = managed.task(listen_port=PORT, dns=True)
     assert predicted["added"] == result["added"]
-    assert mesh.shakes_hands("alice", by="registry")
-    assert not mesh.task("alice", listen_port=PORT, dns=True)["changed"]
-    ufw.run(["ufw", "reload"])
-    assert mesh.shakes_hands("alice", by="registry")
+    assert managed.shakes_hands()
     for protocol in ("udp", "tcp"):
-        assert mesh.gets_in("alice", TUNNEL["alice"], protocol, 53, by="registry")
-        assert not mesh.gets_in("alice", mesh.outside("alice"), protocol, 53, by="registry")
-    restart(ufw)
-    assert not mesh.task("alice", listen_port=PORT, dns=True)["changed"]
-    assert mesh.shakes_hands("alice", by="registry")
-    mesh.task("alice", state="absent")
-    assert not mesh.shakes_hands("alice", by="registry")
+        assert managed.gets_in(protocol, 53)
+        assert not managed.gets_in(protocol, 53, address=managed.outside())
+    managed.do(managed.manager.reload)
+    assert not managed.task(listen_port=PORT, dns=True)["changed"]
+    assert managed.shakes_hands()
+    restart(managed.host)
+    assert not managed.task(listen_port=PORT, dns=True)["changed"]
+    assert managed.shakes_hands()
+    managed.task(state="absent")
+    assert not managed.shakes_hands()
 
 
-def test_ufw_is_afterwards_as_it_was_before(mesh: Mesh, ufw: Host) -> None:
-    before = _rules_of_ufw(ufw)
-    mesh.task("alice", listen_port=PORT, trust_interface=True)
-    assert mesh.shakes_hands("alice", by="registry")
-    assert mesh.gets_in("alice", TUNNEL["alice"], "tcp", 80, by="registry")
-    assert mesh.task("alice", state="absent")["changed"]
-    assert _rules_of_ufw(ufw) == before
-    assert not mesh.task("alice", state="absent")["changed"]
+def test_a_manager_is_afterwards_as_it_was_before(managed: Managed) -> None:
+    before = managed.rules()
+    managed.task(listen_port=PORT, trust_interface=True)
+    assert managed.shakes_hands()
+    assert managed.gets_in("tcp", 80)
+    assert managed.task(state="absent")["changed"]
+    assert managed.rules() == before
+    assert managed.host.run(["ls", "/var/lib/wgsd-firewall"], check=False).returncode != 0
+    assert not managed.task(state="absent")["changed"]
 
 
-def test_ufw_keeps_an_opening_that_was_there_before(mesh: Mesh, ufw: Host) -> None:
-    ufw.run(["ufw", "allow", f"{PORT}/udp"])
+def test_a_manager_keeps_an_opening_that_was_there_before(managed: Managed) -> None:
+    managed.do(managed.manager.allow)
+    opened = managed.rules()
     try:
-        assert not mesh.task("alice", listen_port=PORT)["changed"]
-        assert not mesh.task("alice", state="absent")["changed"]
-        assert f"ufw allow {PORT}/udp" in ufw.run(["ufw", "show", "added"]).stdout
+        assert not managed.task(listen_port=PORT)["changed"]
+        assert not managed.task(state="absent")["changed"]
+        assert managed.rules() == opened
     finally:
-        ufw.run(["ufw", "delete", "allow", f"{PORT}/udp"])
-
-
-# firewalld
-
-
-@pytest.fixture(scope="module")
-def firewalld(mesh: Mesh) -> Host:
-    """bob with firewalld, which rejects what nobody has let in."""
-    host = mesh.host("bob")
-    result = mesh.task("bob", listen_port=PORT, fails=True)
-    assert "apt install firewalld" in result["msg"]
-    host.run(["apt-get", "install", "-qy", "netbase", "firewalld"], timeout=120)
-    host.run(["systemctl", "start", "firewalld"])
-    return host
-
-
-def _zones(host: Host) -> str:
-    """All zones, of the disk and running; firewalld never removes the chains of an unused zone."""
-    command = "for s in '' --permanent; do firewall-cmd $s --list-all-zones; done"
-    return host.run(["sh", "-c", command]).stdout
-
-
-def test_firewalld_lets_a_handshake_in_after_a_reload_and_a_boot_too(
-    mesh: Mesh, firewalld: Host
-) -> None:
-    before = ruleset(firewalld)
-    assert not mesh.shakes_hands("bob", by="registry")
-    predicted = mesh.task("bob", listen_port=PORT, dns=True, check_mode=True)
-    assert ruleset(firewalld) == before
-    result = mesh.task("bob", listen_port=PORT, dns=True)
-    assert predicted["added"] == result["added"]
-    assert mesh.shakes_hands("bob", by="registry")
-    for protocol in ("udp", "tcp"):
-        assert mesh.gets_in("bob", TUNNEL["bob"], protocol, 53, by="registry")
-        assert not mesh.gets_in("bob", mesh.outside("bob"), protocol, 53, by="registry")
-    firewalld.run(["firewall-cmd", "--reload"])
-    assert not mesh.task("bob", listen_port=PORT, dns=True)["changed"]
-    restart(firewalld)
-    assert not mesh.task("bob", listen_port=PORT, dns=True)["changed"]
-    assert mesh.shakes_hands("bob", by="registry")
-    mesh.task("bob", state="absent")
-    assert not mesh.shakes_hands("bob", by="registry")
-
-
-def test_firewalld_is_afterwards_as_it_was_before(mesh: Mesh, firewalld: Host) -> None:
-    before = _zones(firewalld)
-    mesh.task("bob", listen_port=PORT, trust_interface=True)
-    assert mesh.shakes_hands("bob", by="registry")
-    assert mesh.gets_in("bob", TUNNEL["bob"], "tcp", 80, by="registry")
-    assert mesh.task("bob", state="absent")["changed"]
-    assert _zones(firewalld) == before
-    assert firewalld.run(["ls", "/var/lib/wgsd-firewall"], check=False).returncode != 0
-    assert not mesh.task("bob", state="absent")["changed"]
-
-
-def test_firewalld_keeps_an_opening_that_was_there_before(mesh: Mesh, firewalld: Host) -> None:
-    for scope in ([], ["--permanent"]):
-        firewalld.run(["firewall-cmd", *scope, f"--add-port={PORT}/udp"])
-    try:
-        assert not mesh.task("bob", listen_port=PORT)["changed"]
-        assert not mesh.task("bob", state="absent")["changed"]
-        assert f"{PORT}/udp" in firewalld.run(["firewall-cmd", "--list-ports"]).stdout
-    finally:
-        for scope in ([], ["--permanent"]):
-            firewalld.run(["firewall-cmd", *scope, f"--remove-port={PORT}/udp"])
+        managed.do(managed.manager.withdraw)
