@@ -23,6 +23,7 @@ import pytest
 from tests.lab import Nat
 from tests.lab.podman import Host
 from tests.lab.systemd import SystemdLab
+from tests.lab.topology import REGISTRY_ADDRESS
 from tests.lab.wireguard import generate_key
 from tests.roles.one_task import run_task
 from tests.roles.site_playbook import pinging
@@ -31,6 +32,7 @@ pytestmark = [pytest.mark.roles, pytest.mark.long]
 
 PORT = 51820
 TUNNEL = {"registry": "10.0.0.254", "alice": "10.0.0.1", "bob": "10.0.0.2"}
+ROUTERS = {"alice": "a", "bob": "b"}
 BACKENDS = {"registry": "nftables", "alice": "ufw", "bob": "firewalld"}
 CONF = "/etc/nftables.conf"
 POLICY = """\
@@ -72,8 +74,8 @@ class Mesh:
 
     def outside(self, name: str) -> str:
         """The address of a host's that everybody can send to."""
-        listing = self.host(name).run(["ip", "-4", "-brief", "address", "show", "eth0"]).stdout
-        return listing.split()[2].partition("/")[0]
+        router = ROUTERS.get(name)
+        return self.lab.router(router).outside(name) if router else REGISTRY_ADDRESS
 
     def task(self, name: str, **options: t.Any) -> dict[str, t.Any]:
         """Run the module for wg0 with the host's own firewall."""
@@ -86,6 +88,8 @@ class Mesh:
         From another port each time: what a firewall remembers of the last one must not count.
         """
         target, other = self.host(name), self.host(by)
+        # It may have been the other one before.
+        _wg(target, "listen-port", str(PORT))
         _wg(target, "peer", self._public[by], "remove")
         _wg(target, "peer", self._public[by], "allowed-ips", f"{TUNNEL[by]}/32")
         peer = ["peer", self._public[name]]
@@ -363,10 +367,10 @@ def managed(request: pytest.FixtureRequest, mesh: Mesh) -> Managed:
 
 
 def test_a_manager_lets_a_handshake_in_after_a_reload_and_a_boot_too(managed: Managed) -> None:
-    before = ruleset(managed.host)
+    before = managed.rules()
     assert not managed.shakes_hands()
     predicted = managed.task(listen_port=PORT, dns=True, check_mode=True)
-    assert ruleset(managed.host) == before
+    assert managed.rules() == before
     result = managed.task(listen_port=PORT, dns=True)
     assert predicted["added"] == result["added"]
     assert managed.shakes_hands()
