@@ -69,10 +69,34 @@ def knows(mesh: Mesh, name: str, other: str) -> bool:
     return str(mesh.key(other)) in mesh.devices[name].show("peers")
 
 
+def wait_known(mesh: Mesh, name: str) -> None:
+    """Wait until a host knows Carol."""
+    mesh.wait(lambda: knows(mesh, name, "carol"), f"Carol on {name}'s device", 20)
+
+
+def wait_forgotten(mesh: Mesh, name: str) -> None:
+    """Wait until a host does not know Carol any more."""
+    mesh.wait(lambda: not knows(mesh, name, "carol"), f"{name} without Carol")
+
+
 def wait_joined(mesh: Mesh, name: str) -> float:
     """Wait until a host knows Carol and has had a handshake with her; return its time."""
-    mesh.wait(lambda: knows(mesh, name, "carol"), f"Carol on {name}'s device", 20)
+    wait_known(mesh, name)
     return mesh.wait_direct(name, "carol")
+
+
+def make_anew(mesh: Mesh, name: str) -> None:
+    """Make a host's device anew, with the key that it had, and the registry as its only peer."""
+    old = mesh.devices[name]
+    old.stop()
+    mesh.devices[name] = start(
+        mesh.lab.host(name),
+        INTERFACE,
+        address=f"{mesh.addresses[name]}/24",
+        listen_port=PORT,
+        private_key=old.private_key,
+    )
+    mesh.connect(name)
 
 
 def ping(mesh: Mesh, name: str, other: str, number: int = 3) -> int:
@@ -122,7 +146,7 @@ def test_a_host_that_the_registry_knows_is_known_to_all_and_packets_flow_directl
     assert not knows(mesh, "alice", "carol")
     began = join(mesh)
     for name in FILE:
-        mesh.wait(lambda name=name: knows(mesh, name, "carol"), f"Carol on {name}'s device")
+        wait_known(mesh, name)
     known = time.time() - began
     direct = max(mesh.wait_direct(name, "carol") for name in FILE) - began
     print(f"known to all after {known:.3f} s, direct after {direct:.3f} s")
@@ -140,7 +164,7 @@ def test_a_host_that_the_registry_knows_is_known_to_all_and_packets_flow_directl
 
 def test_a_member_that_was_never_on_is_known_and_costs_nobody_a_handshake(mesh):
     mesh.add_peer(REGISTRY, "carol")
-    mesh.wait(lambda: knows(mesh, "alice", "carol"), "Carol on Alice's device")
+    wait_known(mesh, "alice")
     carol = mesh.peer("alice", "carol")
     assert (carol.endpoint, carol.persistent_keepalive) == (None, 0)
 
@@ -150,7 +174,7 @@ def test_a_host_that_the_registry_removes_can_reach_nobody_and_others_stay(joine
         began = time.monotonic()
         joined.remove_peer(REGISTRY, "carol")
         for name in FILE:
-            joined.wait(lambda name=name: not knows(joined, name, "carol"), f"{name} without Carol")
+            wait_forgotten(joined, name)
         took = time.monotonic() - began
         print(f"gone everywhere after {took:.3f} s")
         assert took < 2.0
@@ -188,45 +212,27 @@ def test_a_client_removes_what_the_one_before_it_has_added(joined, end):
     getattr(joined, end)("alice", "client")
     joined.remove_peer(REGISTRY, "carol")
     joined.start_client("alice", discover=True)
-    joined.wait(lambda: not knows(joined, "alice", "carol"), "Alice without Carol")
+    wait_forgotten(joined, "alice")
     assert knows(joined, "alice", "bob")
 
 
 def test_whoever_is_on_a_device_that_was_made_anew_is_its_own(joined):
     joined.stop("alice", "client")
-    old = joined.devices["alice"]
-    old.stop()
-    joined.devices["alice"] = start(
-        joined.lab.host("alice"),
-        INTERFACE,
-        address=f"{joined.addresses['alice']}/24",
-        listen_port=PORT,
-        private_key=old.private_key,
-    )
-    joined.connect("alice")
+    make_anew(joined, "alice")
     for other in ("bob", "carol"):
         joined.add_peer("alice", other)
     joined.start_client("alice", discover=True)
     wait_joined(joined, "alice")
     joined.remove_peer(REGISTRY, "carol")
-    joined.wait(lambda: not knows(joined, "bob", "carol"), "Bob without Carol")
+    wait_forgotten(joined, "bob")
     time.sleep(0.5)
     assert knows(joined, "alice", "carol")
 
 
 def test_a_device_that_is_made_anew_gets_the_members_again(joined):
-    old = joined.devices["alice"]
-    old.stop()
-    joined.devices["alice"] = start(
-        joined.lab.host("alice"),
-        INTERFACE,
-        address=f"{joined.addresses['alice']}/24",
-        listen_port=PORT,
-        private_key=old.private_key,
-    )
-    joined.connect("alice")
+    make_anew(joined, "alice")
     joined.add_peer("alice", "bob")
-    joined.wait(lambda: knows(joined, "alice", "carol"), "Carol on Alice's device", 20)
+    wait_known(joined, "alice")
     joined.wait(lambda: ping(joined, "alice", "carol") == 3, "packets to Carol", 20)
 
 
