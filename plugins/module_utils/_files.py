@@ -86,7 +86,8 @@ def write_file(path: pathlib.Path, wanted: FileState) -> None:
     except OSError as exc:
         raise WgsdError(
             f"{path}: cannot be written: {exc.strerror}",
-            "run as root, and check that its folder is there and has space",
+            f"run as root, and see that {target.parent} is there, has space, and is neither "
+            f"read-only nor immutable (findmnt -T {target}, lsattr -d {target.parent} {target})",
         ) from None
     finally:
         if temporary:

@@ -9,11 +9,19 @@ Private to this collection.
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
 import typing as t
 
-from .wgsd.config import ClientSettings, Instance, ResponderSettings
-from .wgsd.errors import UsageError
+from .wgsd.config import (
+    ClientSettings,
+    Instance,
+    ResponderSettings,
+    configured,
+    load_client,
+    load_responder,
+)
+from .wgsd.errors import UsageError, WgsdError
 from .wgsd.model import Endpoint
 
 _WILDCARDS = ("0.0.0.0", "::")
@@ -21,6 +29,37 @@ _WILDCARDS = ("0.0.0.0", "::")
 Settings = t.TypeVar("Settings")
 #: The configurations of a daemon that are on the host, and where.
 There = t.Mapping[Instance, tuple[pathlib.Path, Settings]]
+
+
+def readable(
+    paths: t.Mapping[Instance, pathlib.Path], load: t.Callable[[pathlib.Path], Settings]
+) -> dict[Instance, tuple[pathlib.Path, Settings]]:
+    """Read the configurations at *paths*. One that is no good belongs to nobody."""
+    there = {}
+    for instance, path in paths.items():
+        with contextlib.suppress(WgsdError):
+            there[instance] = path, load(path)
+    return there
+
+
+def keep_interface_apart(name: str, interface: str, folder: pathlib.Path) -> None:
+    """See that the mesh of the instance *name* may have *interface*, before that is changed.
+
+    Its daemons would be refused as well, but not before the interface of another mesh has this
+    one's addresses and peers.
+
+    Args:
+        folder: Where the configurations of the daemons are.
+
+    Raises:
+        UsageError: another instance has it, or this one has another.
+    """
+    clients = readable(configured("client", folder), load_client)
+    for instance, (path, client) in clients.items():
+        _keep_device_apart(instance, path, {client.interface}, name, interface)
+    responders = readable(configured("responder", folder), load_responder)
+    for instance, (path, responder) in responders.items():
+        _keep_device_apart(instance, path, _devices(responder), name, interface)
 
 
 def keep_clients_apart(
@@ -67,6 +106,15 @@ def keep_responders_apart(
         for endpoint in wanted.listen:
             if any(_overlap(endpoint, taken) for taken in settings.listen):
                 _refuse_share("listen", endpoint, path)
+
+
+def _keep_device_apart(
+    instance: Instance, path: pathlib.Path, devices: set[str], name: str, interface: str
+) -> None:
+    if instance.name != name and interface in devices:
+        _refuse(f"{interface} has a {instance.daemon} already", instance, path)
+    if instance.name == name and interface not in devices:
+        _refuse_place(instance, path, ", ".join(sorted(devices)), interface)
 
 
 def _refuse_place(instance: Instance, path: pathlib.Path, old: str, new: str) -> t.NoReturn:

@@ -9,7 +9,6 @@ Private to this collection.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import grp
 import json
@@ -23,7 +22,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from . import _units, _zipapp
 from ._files import FileState, read_file, remove_file, write_file
-from ._instances import There
+from ._instances import There, readable
 from ._module import command_runner
 from ._reload import reload, running_since
 from ._systemd import Systemd, UnitState
@@ -258,12 +257,7 @@ class _Host:
             elif paths.keys() - {service.instance}:
                 self._module.warn(f"the configuration was not compared with the others': {exc}")
             return
-        there = {}
-        for instance, path in paths.items():
-            # One that is no good belongs to nobody.
-            with contextlib.suppress(UsageError):
-                there[instance] = path, service.load(path)
-        service.keep_apart(service.instance, wanted, there)
+        service.keep_apart(service.instance, wanted, readable(paths, service.load))
 
     def _require_libraries(self) -> None:
         libraries = self._service.libraries

@@ -19,10 +19,11 @@ from ansible.module_utils.basic import AnsibleModule
 
 from . import _wg_live, _wg_peers
 from ._files import FileState, read_file, remove_file, write_file
+from ._instances import keep_interface_apart
 from ._module import command_runner
 from ._systemd import Systemd, UnitState
 from ._wg_file import InterfaceSettings, PeerSettings, WgQuickFile, masked
-from ._wg_own import copy_of, path_of
+from ._wg_own import check_lasting, copy_of, path_of
 from ._wg_own import own_key as own_key_of
 from ._wg_plan import LivePlan, plan
 from ._wg_routes import Table
@@ -36,6 +37,7 @@ from ._wg_wanted import (
     edit,
     lasting_port,
 )
+from .wgsd.config import CONFIG_FOLDER
 from .wgsd.device import x25519
 from .wgsd.errors import DependencyError, WgsdError
 from .wgsd.keys import KEY_BYTES, PublicKey, decode_base64_key
@@ -126,15 +128,13 @@ class Interface:
         """Configure the interface and have it up."""
         outcome = self._work_out()
         running = exists(self._name)
+        if self._wanted.instance is not None and (outcome.changed or not running):
+            # What is as it is to be takes nothing from others.
+            keep_interface_apart(self._wanted.instance, self._name, CONFIG_FOLDER)
         live = self._plan(outcome) if running else LivePlan()
         for warning in live.warnings:
             self._module.warn(warning)
         unit_verbs = self._unit_verbs(running)
-        if outcome.new.interface_settings().save_config:
-            self._module.warn(
-                f"{self._path} has SaveConfig = true: wg-quick overwrites the file, with its "
-                "comments, whenever the interface stops"
-            )
         adopts = outcome.adopts and read_file(self._copy).content is None
         if adopts:
             self._steps.append(f"keep {self._path} as it was in {self._copy}")
@@ -203,6 +203,7 @@ class Interface:
         old = self._parse(text)
         new = old.copy() if old else WgQuickFile.new(str(self._path))
         settings = new.interface_settings()
+        check_lasting(self._path, settings)
         own_key = own_key_of(settings)
         given = self._wanted.private_key
         if given:

@@ -20,6 +20,7 @@ import typing as t
 from . import _wg_poke
 from ._files import FileState, read_file, remove_file, write_file
 from ._wg_file import WgQuickFile
+from ._wg_own import check_lasting
 from .wgsd.device import Backend, open_device, x25519
 from .wgsd.errors import DeviceError, UsageError, WgsdError
 from .wgsd.keys import PublicKey, decode_base64_key
@@ -121,6 +122,7 @@ class OwnKey:
             )
         self._file = WgQuickFile.parse(self._before.text, str(self.path))
         settings = self._file.interface_settings()
+        check_lasting(self.path, settings)
         self._key_file = settings.private_key_file and pathlib.Path(settings.private_key_file)
         self._in_file = settings.private_key
         self.next_state = read_file(self.next_path)

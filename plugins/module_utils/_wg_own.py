@@ -30,6 +30,24 @@ def copy_of(name: str) -> pathlib.Path:
     return FOLDER / f"{name}.conf.before-wgsd"
 
 
+def check_lasting(path: pathlib.Path, settings: InterfaceSettings) -> None:
+    """Refuse a file that wg-quick overwrites: the names of its peers are comments.
+
+    Args:
+        path: The file, for the message.
+        settings: What it says.
+
+    Raises:
+        UsageError: it has ``SaveConfig = true``.
+    """
+    if settings.save_config:
+        raise UsageError(
+            f"{path}: SaveConfig is true, so that wg-quick overwrites the file whenever the "
+            "interface stops, and the names of the peers and all other comments are lost",
+            "remove that line from the file; the interface need not be restarted",
+        )
+
+
 def own_key(settings: InterfaceSettings) -> PublicKey | None:
     """Return the public key of the interface as it is configured, None if it is not known.
 

@@ -16,7 +16,7 @@ import re
 import typing as t
 
 from ._wg_file import Address, InterfaceSettings, PeerSettings, WgQuickFile, parse_mark
-from .wgsd.config import PERSISTENT_KEEPALIVE_MAX, check_interface
+from .wgsd.config import PERSISTENT_KEEPALIVE_MAX, check_instance, check_interface
 from .wgsd.errors import UsageError
 from .wgsd.keys import PublicKey, decode_base64_key
 from .wgsd.model import PORT_MAX, HostPort, parse_network
@@ -76,6 +76,7 @@ class Wanted:
         private_key: Base64. Never printed.
         fwmark: 0 to take it away.
         table: ``off``, ``auto`` or a number.
+        instance: The mesh that the interface is for, on a host of several; None for any.
         peers: Those that are to be there.
         keepalive: Seconds, for those of them that have an endpoint and none of their own.
         absent: Those that are not.
@@ -88,6 +89,7 @@ class Wanted:
     mtu: int | None = None
     fwmark: int | None = None
     table: str | None = None
+    instance: str | None = None
     peers: tuple[WantedPeer, ...] | None = None
     keepalive: int | None = None
     absent: tuple[AbsentPeer, ...] = ()
@@ -146,6 +148,7 @@ def check_options(options: t.Mapping[str, t.Any]) -> Wanted:
         mtu=_optional("mtu", _range(MTU_MIN, MTU_MAX), options["mtu"]),
         fwmark=_optional("fw_mark", _mark, options["fw_mark"]),
         table=_optional("table", _table, options["table"]),
+        instance=_optional("instance", check_instance, options["instance"]),
         peers=None if options["peers"] is None else present,
         absent=tuple(peer for peer in listed if isinstance(peer, AbsentPeer)),
         purge=options["purge"],

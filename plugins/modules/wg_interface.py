@@ -20,6 +20,7 @@ description:
   - A file that is already there is adopted. Its key, its comments, its order and all settings that
     this module was not asked to change stay as they are. Before its first change it is copied to
     C(/etc/wireguard/NAME.conf.before-wgsd), which only root can read, as it holds the private key.
+  - A file with C(SaveConfig = true) is refused, since wg-quick would overwrite it.
   - A running interface is changed to what the file says by the difference alone. Neither the
     interface nor a tunnel is restarted. What differs for another reason is repaired as well, such
     as a peer that was removed by hand.
@@ -86,6 +87,15 @@ options:
       - If it changes, the routes of a running interface move at once. Where wg-quick has made a
         default route, with V(auto), this is an error, since it could not take that away later.
       - Left as it is if omitted, and V(auto) in a new file.
+    type: str
+  instance:
+    description:
+      - Name of the mesh that the interface is for, on a host that belongs to several, as
+        M(wgsd.mesh.wgsd_client) and M(wgsd.mesh.wgsd_responder) have it. It is empty
+        for the one without a name.
+      - It is an error if a client or a responder of another instance has the interface, or if those
+        of this one have another. Nothing is changed then.
+      - Not looked at if omitted.
     type: str
   peers:
     description:
@@ -346,6 +356,7 @@ def main() -> None:
             "mtu": {"type": "int"},
             "fw_mark": {"type": "str"},
             "table": {"type": "str"},
+            "instance": {"type": "str"},
             "peers": {"type": "list", "elements": "dict", "options": PEER_OPTIONS},
             "peers_json": {"type": "str", "no_log": True},
             "return_peers": {"type": "bool", "default": True},

@@ -9,6 +9,7 @@ Only systemctl is a double, which knows wg-quick@ units; molecule runs the modul
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import re
@@ -276,6 +277,37 @@ def test_one_list_of_all_hosts_serves_each_of_them(module):
     assert "skip_own" in module(peers=everybody, fails=True)["msg"]
     assert module(peers=everybody, skip_own=True)["peers_added"] == [BOB]
     assert not module(peers=everybody, skip_own=True, purge=True)["changed"]
+
+
+def test_a_private_key_that_nobody_has_clamped_is_the_one_that_wireguard_shows(module):
+    """Some bits of a private key are always the same (RFC 7748 section 5), whatever is given."""
+    loose = base64.b64encode(bytes([0xFF] * 32)).decode()
+    options = {"address": ["10.0.0.254/24"], "private_key": loose}
+    made = module(**options)
+    assert made["public_key"] == public_key(loose) == module.wg("public-key").strip()
+    shown = module.wg("private-key").strip()
+    assert shown != loose
+    for key in (loose, shown):
+        for check_mode in (True, False):
+            assert not module(check_mode=check_mode, **{**options, "private_key": key})["changed"]
+            assert loose not in module.said
+            assert shown not in module.said
+
+
+def test_a_file_that_wg_quick_would_overwrite_is_refused_before_anything_is_done(module):
+    module(address=["10.0.0.254/24"], peers=[peer(BOB, "10.0.0.2/32", name="bob")])
+    file = module.host.path(CONF)
+    saved = module.file.replace("[Interface]\n", "[Interface]\nsaveconfig = True\n")
+    file.write_text(saved, encoding="utf-8")
+    wanted = {"peers": [peer(CAROL, "10.0.0.3/32", name="carol")]}
+    for check_mode in (True, False):
+        refused = module(check_mode=check_mode, fails=True, **wanted)["msg"]
+        assert f"{CONF}: SaveConfig is true" in refused
+        assert "remove that line from the file" in refused
+    assert module.file == saved
+    assert CAROL not in module.wg("peers")
+    file.write_text(saved.replace("= True", "= false"), encoding="utf-8")
+    assert module(**wanted)["peers_added"] == [CAROL]
 
 
 def test_brings_ones_own_key_and_refuses_another_later(module):

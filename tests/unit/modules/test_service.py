@@ -9,6 +9,7 @@ systemd is a double here; molecule runs the same on systemd itself.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pathlib
@@ -533,6 +534,32 @@ def test_an_interface_has_one_client(client, lab, folder):
     client(state="absent")
     with pytest.raises(UsageError, match=r"'state: absent' and 'instance: lab' first"):
         client(interface="wg1")
+
+
+@pytest.mark.parametrize(
+    ("name", "interface", "problem"),
+    [
+        ("", "wg0", None),
+        ("lab", "wg1", None),
+        ("third", "wg2", None),
+        ("", "wg2", "client.yml is there for wg0, not for wg2; .*give this one an instance"),
+        ("lab", "wg2", "client-lab.yml is there for wg1, not for wg2; .*another instance"),
+        ("third", "wg0", "wg0 has a client already: .*client.yml is there for it; change that"),
+        ("third", "wg9", "wg9 has a responder already: .*responder-far.yml is there for it"),
+        ("far", "wg3", "responder-far.yml is there for wg9, not for wg3"),
+    ],
+)
+def test_an_interface_belongs_to_one_mesh(client, lab, folder, name, interface, problem):
+    client()
+    lab()
+    configurations = folder / "etc/wgsd"
+    (configurations / "responder-far.yml").write_text(
+        "zones: [{zone: example.com., device: wg9}]\n", encoding="utf-8"
+    )
+    (configurations / "client-bad.yml").write_text("interface: [\n", encoding="utf-8")
+    expected = pytest.raises(UsageError, match=problem) if problem else contextlib.nullcontext()
+    with expected:
+        _instances.keep_interface_apart(name, interface, configurations)
 
 
 def test_two_clients_do_not_write_their_metrics_to_one_file(client, lab):

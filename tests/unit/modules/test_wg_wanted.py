@@ -43,9 +43,8 @@ def absent(number: int | None = None, name: str | None = None) -> dict:
 
 
 def wanted(**options):
-    unset = dict.fromkeys(
-        ("private_key", "address", "listen_port", "mtu", "peers", "keepalive", "fw_mark", "table")
-    )
+    left_out = ("private_key", "address", "listen_port", "mtu", "peers", "keepalive", "fw_mark")
+    unset = dict.fromkeys((*left_out, "table", "instance"))
     fixed = {"name": "wg0", "purge": False, "skip_own": False, "state": "present"}
     return check_options({**unset, **fixed, **options})
 
@@ -183,6 +182,7 @@ def test_an_absent_peer_may_have_settings_which_are_not_looked_at():
         ({"fw_mark": "4294967296"}, "fw_mark: .*give a number up to 0xffffffff, or 'off'"),
         ({"table": "main"}, "table: 'main' is not a routing table"),
         ({"table": "0"}, "table: "),
+        ({"instance": "-lab"}, "instance: '-lab' cannot be an instance"),
         ({"table": "4294967296"}, "table: "),
         ({"peers": [peer(1, public_key="abc")]}, r"peers\[0\]\.public_key: 'abc'"),
         ({"peers": [peer(1, name="bob the peer")]}, r"peers\[0\] \(bob the peer\)\.name"),
