@@ -62,6 +62,23 @@ def test_a_file_that_wg_quick_would_overwrite(site: Site, host: str) -> None:
     assert site.build().count("changed") == NOTHING
 
 
+@pytest.mark.parametrize(
+    ("named", "problem"),
+    [
+        ("", "wgsd_remove is not set. Name the hosts to remove, as in -e wgsd_remove=carol"),
+        ("carol*", "wgsd_remove is carol*, and no host of the mesh is meant by that. Name the"),
+        ("empty", "wgsd_remove is empty, and no host of the mesh is meant by that. Name the"),
+        ("wgsd_registry", "wgsd_registry would leave the mesh without a registry. Put another"),
+        ("all", "all would leave the mesh without a registry. Put another host into the group"),
+    ],
+)
+def test_a_host_to_remove_that_is_none(
+    site: Site, tmp_path: Path, named: str, problem: str
+) -> None:
+    more = inventory(tmp_path, "all: {children: {empty: {hosts: {}}}}\n")
+    assert problem in refused(site, *more, "-e", f"wgsd_remove={named}", playbook=REMOVE)
+
+
 @pytest.mark.parametrize("named", ["dave", "erin", ""])
 def test_a_host_to_add_that_is_in_no_group(site: Site, tmp_path: Path, named: str) -> None:
     more = inventory(tmp_path, "all: {hosts: {dave: {wgsd_address: 10.0.0.9/24}}}\n")
