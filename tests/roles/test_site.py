@@ -11,6 +11,7 @@ the mesh, then those that leave the mesh as they find it. Check mode of whole me
 from __future__ import annotations
 
 import json
+import typing as t
 
 import pytest
 
