@@ -79,11 +79,17 @@ def test_a_host_to_remove_that_is_none(
     assert problem in refused(site, *more, "-e", f"wgsd_remove={named}", playbook=REMOVE)
 
 
-@pytest.mark.parametrize("named", ["dave", "erin", ""])
+@pytest.mark.parametrize("named", ["dave", "erin", "", "bob,erin"])
 def test_a_host_to_add_that_is_in_no_group(site: Site, tmp_path: Path, named: str) -> None:
     more = inventory(tmp_path, "all: {hosts: {dave: {wgsd_address: 10.0.0.9/24}}}\n")
     said = refused(site, *more, "-e", f"wgsd_add={named}", playbook=ADD)
     assert "Name the hosts to add, as in -e wgsd_add=carol. Each must be in the group" in said
+
+
+def test_a_host_that_is_to_rotate_and_is_none(site: Site) -> None:
+    said = refused(site, "-e", "wgsd_rotate=alice,erin", playbook=ROTATE)
+    assert "Say whose keys to replace" in said
+    assert "The inventory has no erin." in said
 
 
 def test_a_host_in_both_groups_is_a_registry(site: Site, tmp_path: Path) -> None:
