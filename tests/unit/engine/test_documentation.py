@@ -46,13 +46,31 @@ def test_each_field_of_the_responder_is_explained(prefix: str, block: str) -> No
         assert f"| `{prefix}{field}` |" in PAGE
 
 
-def test_links_within_the_page_and_to_examples_lead_somewhere() -> None:
-    headings = {
-        re.sub(r"[^\w -]", "", line.lstrip("# ").lower()).replace(" ", "-")
-        for line in PAGE.splitlines()
-        if line.startswith("#")
-    }
-    links = re.findall(r"\]\(([^)]+)\)", PAGE)
-    assert len(links) > 5
-    for link in links:
-        assert link[1:] in headings if link.startswith("#") else (DOCS / link).exists(), link
+PAGES = sorted(
+    path
+    for path in DOCS.parent.rglob("*.md")
+    if not any(part.startswith(".") for part in path.relative_to(DOCS.parent).parts)
+)
+
+
+def anchors(page: pathlib.Path) -> set[str]:
+    """Return what a link to a part of *page* may name, as GitHub makes it of its headings."""
+    lines = page.read_text(encoding="utf-8").splitlines()
+    titles = [line.lstrip("# ").lower() for line in lines if line.startswith("#")]
+    return {re.sub(r"[^\w -]", "", title).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(DOCS.parent)))
+def test_links_lead_somewhere(page: pathlib.Path) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        if link.startswith(("https:", "http:", "mailto:")):
+            continue
+        name, _hash, anchor = link.partition("#")
+        target = (page.parent / name).resolve() if name else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def test_there_are_pages_and_links() -> None:
+    assert len(PAGES) > 8
+    assert len(re.findall(r"\]\(([^)]+)\)", PAGE)) > 5
