@@ -137,16 +137,13 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.wgsd.mesh.plugins.module_utils import _asking
 from ansible_collections.wgsd.mesh.plugins.module_utils._module import run_guarded
-from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.config import (
-    TsigKey,
-    key_name,
-    key_secret,
-    server_address,
+from ansible_collections.wgsd.mesh.plugins.module_utils._zone_data import (
+    describe,
+    read_zone,
+    signing_key,
 )
-from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.errors import ServerError, UsageError
-from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.model import PeerRecord
-from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.names import instance_name
-from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.replica import list_peers
+from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.config import server_address
+from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.errors import UsageError
 
 
 def run(module: AnsibleModule) -> dict[str, t.Any]:
@@ -156,51 +153,18 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
         raise UsageError(
             f"timeout: {options['timeout']:g} is out of range", "give more than 0 seconds"
         )
-    listing = list_peers(
+    listing = read_zone(
         options["zone"],
         [server_address(text) for text in options["servers"]],
-        signing_key(options["key"]) if options["key"] else None,
+        signing_key("key", options["key"]) if options["key"] else None,
         timeout=options["timeout"],
     )
-    if listing.serial is None and not listing.records and not listing.failures:
-        # A resolver says of names that are nowhere no less.
-        raise ServerError(
-            f"{listing.server} does not know the zone {listing.zone}",
-            "check the name of the zone, and give servers that serve it",
-        )
     return {
         "zone": listing.zone,
         "serial": listing.serial,
         "server": str(listing.server),
         "peers": [describe(record, listing.zone) for record in listing.records],
         "failures": {key.base64: reason for key, reason in listing.failures.items()},
-    }
-
-
-def signing_key(wanted: t.Mapping[str, str]) -> TsigKey:
-    """Return the key of the option ``key``.
-
-    Raises:
-        UsageError: its name or its secret is none.
-    """
-    try:
-        secret = key_secret(wanted["secret"])
-    except UsageError as exc:
-        raise UsageError(f"key.secret: {exc.message}", exc.remedy) from None
-    return TsigKey(key_name(wanted["name"]), wanted["algorithm"], secret)
-
-
-def describe(record: PeerRecord, zone: str) -> dict[str, t.Any]:
-    """Return a peer as documented."""
-    endpoint = record.endpoint
-    return {
-        "name": record.name,
-        "public_key": record.public_key.base64,
-        "endpoint": str(endpoint) if endpoint else None,
-        "address": endpoint.address if endpoint else None,
-        "port": endpoint.port if endpoint else None,
-        "allowed_ips": list(record.allowed_ips),
-        "instance": instance_name(record.public_key, zone),
     }
 
 

@@ -41,6 +41,7 @@ class Directory:
         is_settled: Whether there is somebody to ask.
         failures: Why the last `lookup` or `browse` has no record for a peer although the zone
             may have one: an answer that is malformed or cannot be used.
+        unanswered: Those of the failures that are about the servers, not about the peer's records.
     """
 
     is_copy = False
@@ -74,6 +75,7 @@ class Directory:
             raise UsageError("there is no DNS server to ask", "name at least one server")
         self.zone = check_zone(zone)
         self.failures: dict[PublicKey, str] = {}
+        self.unanswered: dict[PublicKey, ServerError] = {}
         self._servers = tuple(servers)
         self._timeout = timeout
         self._tries = retries + 1
@@ -131,7 +133,7 @@ class Directory:
     async def _lookup(self, keys: t.Sequence[PublicKey]) -> dict[PublicKey, PeerRecord | None]:
         import asyncio
 
-        self.failures = {}
+        self.failures, self.unanswered = {}, {}
         records: dict[PublicKey, PeerRecord | None] = {}
         gate = asyncio.Semaphore(CONCURRENT_QUERIES)
         answered: list[PublicKey] = []
@@ -146,6 +148,8 @@ class Directory:
                     records[key] = await self._peer(key)
                 except WgsdError as exc:
                     self.failures[key] = str(exc)
+                    if isinstance(exc, ServerError):
+                        self.unanswered[key] = exc
                     if isinstance(exc, NoAnswerError):
                         silences.append(exc)
                         return

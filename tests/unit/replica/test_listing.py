@@ -23,7 +23,7 @@ from wgsd.replica import list_peers
 
 pytestmark = pytest.mark.unit
 
-BOB = PublicKey(b"b" * 32)
+BOB, CAROL = PublicKey(b"b" * 32), PublicKey(b"c" * 32)
 KEY = TsigKey("mesh.example.com.", "hmac-sha256", bytes(32))
 SOA = (ZONE, "SOA", f"ns1.{ZONE} hostmaster.{ZONE} 7 60 60 600 5")
 
@@ -82,13 +82,12 @@ def test_a_server_that_fails_to_tell_its_serial_still_tells_its_peers():
 
 @pytest.mark.parametrize("transfers", [True, False])
 def test_a_peer_whose_records_are_of_no_use_is_a_failure(transfers):
-    carol = PublicKey(b"c" * 32)
-    script = serving(*lines_of(carol, 0), transfers=transfers)
+    script = serving(*lines_of(CAROL, 0), transfers=transfers)
     with ScriptedServer(script) as server:
         listing = list_peers(ZONE, [server.endpoint])
     assert [record.public_key for record in listing.records] == [BOB]
-    assert listing.failures.keys() == {carol}
-    assert "port 0" in listing.failures[carol]
+    assert listing.failures.keys() == {CAROL}
+    assert "port 0" in listing.failures[CAROL]
 
 
 @pytest.mark.parametrize("first", [refusing, silent])
@@ -146,6 +145,55 @@ def test_with_a_key_an_answer_that_is_not_signed_is_none():
         pytest.raises(ServerError, match=f"{server.endpoint}: .*(TSIG|not signed)"),
     ):
         list_peers(ZONE, [server.endpoint], KEY)
+
+
+def test_a_transfer_tells_members_without_an_endpoint_too():
+    with ScriptedServer(serving(*lines_of(CAROL, None))) as server:
+        listing = list_peers(ZONE, [server.endpoint])
+    assert [record.public_key for record in listing.records] == [BOB]
+    assert listing.members
+    assert {key: member.allowed_ips for key, member in listing.members.items()} == {
+        BOB: ("10.0.0.2/32",),
+        CAROL: ("10.0.0.2/32",),
+    }
+
+
+def test_browsing_tells_of_no_members():
+    with ScriptedServer(serving(*lines_of(CAROL, None), transfers=False)) as server:
+        assert list_peers(ZONE, [server.endpoint]).members is None
+
+
+def test_servers_that_are_silent_are_all_asked_again_before_one_is_given_up():
+    late = serving(transfers=False)
+    asked = []
+
+    def awake_at_the_second_time(query, tcp):
+        asked.append(query.question[0].to_text())
+        return late(query, tcp) if asked.count(f"{ZONE} IN SOA") > 1 else None
+
+    with ScriptedServer(silent) as first, ScriptedServer(awake_at_the_second_time) as second:
+        listing = list_peers(ZONE, [first.endpoint, second.endpoint], timeout=0.2, retries=1)
+    assert listing.server == second.endpoint
+    # Once each: a transfer that was not had will not be had a moment later.
+    assert first.asked == [f"{ZONE} IN AXFR", *[f"{ZONE} IN SOA"] * 2]
+
+
+def test_a_server_that_refuses_is_not_asked_again():
+    with (
+        ScriptedServer(refusing) as one,
+        ScriptedServer(silent) as other,
+        pytest.raises(ServerError),
+    ):
+        list_peers(ZONE, [one.endpoint, other.endpoint], timeout=0.1, retries=3)
+    assert one.asked == [f"{ZONE} IN AXFR", f"{ZONE} IN SOA", f"{service_name(ZONE)} IN PTR"]
+    assert other.asked.count(f"{ZONE} IN SOA") == 4
+
+
+def test_by_tcp_nothing_is_asked_over_udp():
+    script = serving(transfers=False)
+    with ScriptedServer(lambda query, tcp: script(query, tcp) if tcp else None) as server:
+        listing = list_peers(ZONE, [server.endpoint], timeout=1, retries=0, tcp=True)
+    assert [record.public_key for record in listing.records] == [BOB]
 
 
 @pytest.mark.parametrize(
