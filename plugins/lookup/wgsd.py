@@ -19,69 +19,19 @@ description:
   - A peer that cannot be found is an error, unless O(on_missing) says otherwise. A server that
     cannot be asked always is one.
 requirements:
-  - dnspython >= 2.3.0
+  - jmespath, for O(query)
+extends_documentation_fragment:
+  - wgsd.mesh.zone
 options:
   _terms:
     description:
-      - Public keys of the peers, in base64 or as the Base32 label that the zone has.
-      - Without any, all peers of the zone are returned, sorted by name, then by key.
+      - Public keys of the peers, in base64, as the Base32 label that the zone has, or as an
+        instance name.
+      - All terms of a call are looked up at once, so give many to one call rather than call often.
+      - Without any, all peers of the zone that have an endpoint are returned, sorted by name, then
+        by key. The zone is transferred for that, or browsed if its server does not transfer it.
     type: list
     elements: string
-  zone:
-    description: Name of the zone.
-    type: string
-    required: true
-    vars:
-      - name: wgsd_zone
-    env:
-      - name: WGSD_ZONE
-    ini:
-      - section: wgsd_lookup
-        key: zone
-  server:
-    description:
-      - DNS servers of the zone, asked in this order, as C(ADDRESS), C(ADDRESS:PORT),
-        C([ADDRESS]:PORT), or with a host name in place of the address.
-    type: list
-    elements: string
-    required: true
-    vars:
-      - name: wgsd_server
-    env:
-      - name: WGSD_SERVER
-    ini:
-      - section: wgsd_lookup
-        key: server
-  port:
-    description: Port of the servers that are given without one.
-    type: integer
-    default: 53
-    vars:
-      - name: wgsd_port
-    ini:
-      - section: wgsd_lookup
-        key: port
-  tcp:
-    description: Ask by TCP from the start. Without it, TCP is used for what UDP cannot carry.
-    type: boolean
-    default: false
-    ini:
-      - section: wgsd_lookup
-        key: tcp
-  timeout:
-    description: Seconds to wait for a server each time.
-    type: float
-    default: 1.0
-    ini:
-      - section: wgsd_lookup
-        key: timeout
-  retries:
-    description: How often to ask all servers again, if none of them answers.
-    type: integer
-    default: 2
-    ini:
-      - section: wgsd_lookup
-        key: retries
   on_missing:
     description:
       - What to do about a peer that the zone does not have, or whose record cannot be used.
@@ -89,16 +39,42 @@ options:
     type: string
     choices: [error, warn, skip]
     default: error
+    vars:
+      - name: wgsd_on_missing
+    ini:
+      - section: wgsd_lookup
+        key: on_missing
   want:
     description:
       - V(endpoint) for strings, V(record) for dictionaries. See the return value.
     type: string
     choices: [endpoint, record]
     default: endpoint
+    vars:
+      - name: wgsd_want
+    ini:
+      - section: wgsd_lookup
+        key: want
+  query:
+    description:
+      - A JMESPath expression (U(https://jmespath.org)) that is applied to the list of
+        dictionaries which O(want=record) would give. What it selects is returned, whatever O(want)
+        says.
+      - A value that is not a list is returned as a list of one, and V(null) as an empty one.
+    type: string
+    vars:
+      - name: wgsd_query
+    ini:
+      - section: wgsd_lookup
+        key: query
 notes:
   - Without terms, C(lookup()) gives one string with commas, or the one peer that there is. Use
     C(query()), which always gives a list.
+  - A server outside the mesh answers only those whom its C(allow_query) names, see the role
+    R(wgsd.mesh.registry,ansible_collections.wgsd.mesh.registry_role). To have a zone transferred
+    from there takes C(allow_transfer).
 seealso:
+  - module: wgsd.mesh.wgsd_info
   - module: wgsd.mesh.wg_endpoint
   - module: wgsd.mesh.wgsd_responder
 """
@@ -117,6 +93,23 @@ EXAMPLES = r"""
     wgsd_zone: example.com.
     wgsd_server: [10.0.0.254]
 
+- name: Names of the peers that reach us by IPv6
+  ansible.builtin.debug:
+    msg: "{{ query('wgsd.mesh.wgsd', query=\"[?contains(address, ':')].name\") }}"
+  vars:
+    wgsd_zone: example.com.
+    wgsd_server: [10.0.0.254]
+
+- name: Ask from outside of the mesh, with a key that the registry lets in
+  ansible.builtin.debug:
+    msg: "{{ query('wgsd.mesh.wgsd', want='record') }}"
+  vars:
+    wgsd_zone: example.com.
+    wgsd_server: ["registry.example.net:5353", "[2001:db8::4]:5353"]
+    wgsd_tsig:
+      name: ops.example.com.
+      secret: "{{ vault_wgsd_ops_secret }}"
+
 - name: Endpoints of those that are there
   ansible.builtin.debug:
     msg: "{{ query('wgsd.mesh.wgsd', *keys, on_missing='skip') }}"
@@ -134,55 +127,75 @@ _raw:
     - One item for each peer, in the order of the terms.
     - With O(want=endpoint), a string such as V(203.0.113.5:51820) or V([2001:db8::5]:51820).
     - With O(want=record), a dictionary with C(public_key), C(name) (or null), C(endpoint),
-      C(address), C(port) and C(allowed_ips).
+      C(address), C(port), C(allowed_ips) and C(instance), as M(wgsd.mesh.wgsd_info) returns it.
+    - With O(query), what that selects.
   type: list
   elements: raw
   sample: ["203.0.113.5:51820"]
 """
 
-import socket
 import typing as t
 
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
 from ansible.utils.display import Display
-from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.directory import Directory
-from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.errors import UsageError, WgsdError
+from ansible_collections.wgsd.mesh.plugins.module_utils._zone_data import describe
+from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.errors import (
+    DependencyError,
+    UsageError,
+    WgsdError,
+)
 from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.keys import PublicKey
-from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.model import Endpoint, PeerRecord
+from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.model import PeerRecord
+from ansible_collections.wgsd.mesh.plugins.plugin_utils._connection import (
+    Connection,
+    render_variables,
+)
+from ansible_collections.wgsd.mesh.plugins.plugin_utils._keys import parse_key
+
+JMESPATH_PROBLEM = ""
+try:
+    import jmespath
+except ImportError as exc:
+    jmespath = None
+    JMESPATH_PROBLEM = str(exc)
 
 display = Display()
-
-BASE64_LENGTH = 44
 
 
 class LookupModule(LookupBase):
     """Where Ansible finds the lookup."""
 
     def run(self, terms: t.Any, variables: t.Any = None, **kwargs: t.Any) -> list[t.Any]:
-        self.set_options(var_options=variables, direct=kwargs)
+        set_by = render_variables(self.option_definitions, variables, self._templar.template)
+        self.set_options(var_options=set_by, direct=kwargs)
         try:
-            records = self._records([parse_key(str(term)) for term in self._flatten(terms)])
+            return self._run([parse_key(str(term)) for term in self._flatten(terms)])
         except WgsdError as exc:
             raise AnsibleLookupError(f"wgsd: {exc}") from exc
-        if self.get_option("want") == "endpoint":
-            return [str(record.endpoint) for record in records]
-        return [as_dict(record) for record in records]
 
-    def _records(self, keys: list[PublicKey]) -> list[PeerRecord]:
-        directory = Directory(
-            self.get_option("zone"),
-            parse_servers(self.get_option("server"), self.get_option("port")),
-            timeout=self.get_option("timeout"),
-            retries=self.get_option("retries"),
-            tcp=self.get_option("tcp"),
-        )
-        if not keys:
-            records = directory.browse()
-            for key, problem in directory.failures.items():
-                self._missing(f"peer {key}: {problem}")
-            return records
+    def _run(self, keys: list[PublicKey]) -> list[t.Any]:
+        expression = self.get_option("query")
+        select = compiled(str(expression)) if expression else None
+        connection = Connection.from_options(self.get_option, self._warn)
+        records = self._found(connection, keys) if keys else self._all(connection)
+        if select is None and self.get_option("want") == "endpoint":
+            return [str(record.endpoint) for record in records]
+        described = [describe(record, connection.zone) for record in records]
+        return described if select is None else select(described)
+
+    def _all(self, connection: Connection) -> list[PeerRecord]:
+        listing = connection.listing()
+        for key, problem in listing.failures.items():
+            self._missing(f"peer {key}: {problem}")
+        return list(listing.records)
+
+    def _found(self, connection: Connection, keys: list[PublicKey]) -> list[PeerRecord]:
+        directory = connection.directory()
         found = directory.lookup(keys)
+        # A server that refuses says nothing about who is missing.
+        for problem in directory.unanswered.values():
+            raise problem
         records = []
         for key in keys:
             record = found.get(key)
@@ -191,7 +204,7 @@ class LookupModule(LookupBase):
             elif key in directory.failures:
                 self._missing(f"peer {key}: {directory.failures[key]}")
             else:
-                self._missing(f"the zone {directory.zone} has no peer {key}")
+                self._missing(f"the zone {directory.zone} has no peer {key} with an endpoint")
         return records
 
     def _missing(self, message: str) -> None:
@@ -201,60 +214,44 @@ class LookupModule(LookupBase):
                 f"wgsd: {message}; on_missing=skip or on_missing=warn leaves such peers out"
             )
         if policy == "warn":
-            display.warning(f"wgsd: {message}")
+            self._warn(message)
+
+    @staticmethod
+    def _warn(message: str) -> None:
+        display.warning(f"wgsd: {message}")
 
 
-def parse_key(text: str) -> PublicKey:
-    """Return the key that a term names.
-
-    Raises:
-        UsageError: it is neither base64 nor a label.
-    """
-    text = text.strip()
-    return PublicKey.from_base64(text) if len(text) == BASE64_LENGTH else _from_label(text)
-
-
-def _from_label(text: str) -> PublicKey:
-    try:
-        return PublicKey.from_label(text.partition(".")[0])
-    except UsageError:
-        raise UsageError(
-            f"{text!r} is not a public key", "give it in base64, or as the label that the zone has"
-        ) from None
-
-
-def parse_servers(servers: t.Iterable[str], port: int) -> list[Endpoint]:
-    """Return the servers' addresses; names are resolved.
+def compiled(expression: str) -> t.Callable[[list[dict[str, t.Any]]], list[t.Any]]:
+    """Return what applies a JMESPath expression, before anybody is asked.
 
     Raises:
-        UsageError: not an address and not a name that resolves.
+        DependencyError: jmespath is not there.
+        UsageError: it is no such expression. What is returned raises it if the expression does not
+            fit the data.
     """
-    return list(dict.fromkeys(one for server in servers for one in _addresses(server, port)))
-
-
-def _addresses(server: str, default_port: int) -> list[Endpoint]:
+    if jmespath is None:
+        raise DependencyError(
+            f"query: the Python library jmespath cannot be imported ({JMESPATH_PROBLEM})",
+            "install it on the controller, for the Python that runs Ansible: pip install jmespath",
+        )
     try:
-        return [Endpoint.parse(server, default_port=default_port)]
-    except UsageError:
-        host, _colon, port = server.strip().partition(":")
-        if not any(c.isalpha() for c in host) or (port and not port.isdecimal()):
-            raise
-    try:
-        found = socket.getaddrinfo(host, int(port or default_port), type=socket.SOCK_DGRAM)
-    except OSError as exc:
-        raise UsageError(
-            f"the server {server} cannot be found: {exc}", "give its address"
-        ) from None
-    return [Endpoint.make(info[4][0], info[4][1]) for info in found]
+        parsed = jmespath.compile(expression)
+    except jmespath.exceptions.JMESPathError as exc:
+        raise bad_query(expression, exc) from None
+
+    def select(records: list[dict[str, t.Any]]) -> list[t.Any]:
+        try:
+            selected = parsed.search(records)
+        except jmespath.exceptions.JMESPathError as exc:
+            raise bad_query(expression, exc) from None
+        if selected is None:
+            return []
+        return selected if isinstance(selected, list) else [selected]
+
+    return select
 
 
-def as_dict(record: PeerRecord) -> dict[str, t.Any]:
-    """Return a record as it is returned with ``want=record``."""
-    return {
-        "public_key": record.public_key.base64,
-        "name": record.name,
-        "endpoint": str(record.endpoint),
-        "address": record.endpoint.address,
-        "port": record.endpoint.port,
-        "allowed_ips": list(record.allowed_ips),
-    }
+def bad_query(expression: str, problem: Exception) -> UsageError:
+    """Return the error about an expression; jmespath's own text has several lines."""
+    reason = " ".join(str(problem).split())
+    return UsageError(f"query: {expression!r} cannot be used: {reason}", "see https://jmespath.org")
