@@ -9,6 +9,9 @@ Private to this collection.
 
 from __future__ import annotations
 
+import typing as t
+
+from ansible.errors import AnsibleFilterError
 from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.errors import UsageError
 from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.keys import PublicKey
 from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.names import SERVICE
@@ -37,3 +40,20 @@ def parse_key(text: str) -> PublicKey:
         raise UsageError(
             f"{text!r} is not a public key", "give it in base64, or as the label that the zone has"
         ) from None
+
+
+def filtered_key(title: str, value: t.Any) -> PublicKey:
+    """Return the key that the input of a filter names.
+
+    Args:
+        title: The filter's name.
+
+    Raises:
+        AnsibleFilterError: it names none.
+    """
+    try:
+        if not isinstance(value, str):
+            raise UsageError(f"{value!r} is not a public key", "give a string, such as its base64")
+        return parse_key(value)
+    except UsageError as exc:
+        raise AnsibleFilterError(f"{title}: {exc}") from exc
