@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How plugins on the controller reach the DNS servers of a zone, for their documentation."""
+"""How plugins on the controller reach the DNS servers of a zone, for their documentation.
+
+What modules are given for the same is in `asking`.
+"""
 
 from __future__ import annotations
 

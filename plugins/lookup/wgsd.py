@@ -75,6 +75,8 @@ notes:
     from there takes C(allow_transfer).
 seealso:
   - module: wgsd.mesh.wgsd_info
+  - plugin: wgsd.mesh.wgsd
+    plugin_type: inventory
   - module: wgsd.mesh.wg_endpoint
   - module: wgsd.mesh.wgsd_responder
 """

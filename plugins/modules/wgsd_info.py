@@ -48,6 +48,8 @@ seealso:
   - module: wgsd.mesh.wgsd_responder
   - plugin: wgsd.mesh.wgsd
     plugin_type: lookup
+  - plugin: wgsd.mesh.wgsd
+    plugin_type: inventory
 """
 
 EXAMPLES = r"""

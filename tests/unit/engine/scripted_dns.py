@@ -89,12 +89,16 @@ def respond(
     additional: t.Sequence[tuple[str, str, str]] = (),
     rcode: int = 0,
     flags: int = 0,
+    max_size: int = 0,
 ) -> bytes:
-    """Render a response; records are (owner, type, rdata)."""
+    """Render a response; records are (owner, type, rdata).
+
+    It has *max_size* bytes at most; without it, as many as the query allows.
+    """
     response = dns.message.make_response(query)
     response.flags |= flags
     response.set_rcode(rcode)
     for section, records in ((response.answer, answer), (response.additional, additional)):
         for owner, rdtype, rdata in records:
             section.append(dns.rrset.from_text(owner, 30, "IN", rdtype, rdata))
-    return response.to_wire()
+    return response.to_wire(max_size=max_size)
