@@ -49,6 +49,7 @@ attributes:
 notes:
   - Needs root to read interfaces.
 seealso:
+  - module: wgsd.mesh.mesh_status
   - module: wgsd.mesh.wg_info
     description: What WireGuard itself knows, also where there is no client.
   - module: wgsd.mesh.wgsd_client

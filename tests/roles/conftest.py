@@ -15,9 +15,9 @@ from tests.roles.site_playbook import Site
 
 
 @pytest.fixture(scope="module")
-def mesh() -> t.Iterator[Site]:
-    """A finished mesh, for tests that leave it as they find it."""
-    with SystemdLab(prefix="roles-mesh") as lab:
+def mesh(worker_id: str) -> t.Iterator[Site]:
+    """A finished mesh, for tests that leave it as they find it; files may run side by side."""
+    with SystemdLab(prefix=f"mesh-{worker_id}") as lab:
         site = Site(lab)
         site.build()
         yield site
