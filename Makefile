@@ -12,9 +12,9 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 PYTHON := .venv/bin/python
 # Each process has a file at a time. Half of what the lab does is waiting, hence more than there are cores.
 BESIDE := --dist loadfile --no-loadscope-reorder
-LAB := $(PYTHON) -m pytest tests $(addprefix --ignore=tests/,unit kernel bench)
+LAB := $(PYTHON) -m pytest tests $(addprefix --ignore=tests/,unit kernel bench browser)
 BENCH := PYTHONPATH=plugins/module_utils:.collections $(PYTHON) -m tests.bench
-LAYERS := lint test-unit test-sanity test-lab test-kernel test-molecule test-artifact
+LAYERS := lint test-unit test-sanity test-browser test-lab test-kernel test-molecule test-artifact
 
 .PHONY: help
 help: ## Show the targets
@@ -47,6 +47,11 @@ test-unit: setup ## Test the engine and the plugins in isolation
 .PHONY: test-sanity
 test-sanity: setup ## Run ansible-test sanity on every supported Python found here
 	@tools/sanity
+
+.PHONY: test-browser
+test-browser: setup ## Open the page of wgsd.mesh.status in a real Chromium
+	@tools/setup tests/browser/apt-packages.txt
+	@$(PYTHON) -m pytest tests/browser
 
 .PHONY: test-lab
 test-lab: setup ## Test on real WireGuard behind real NATs (every test that has no layer of its own)
