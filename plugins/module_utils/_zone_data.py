@@ -40,6 +40,14 @@ def read_zone(
     return listing
 
 
+def everybody(listing: Listing) -> list[PeerRecord | Member]:
+    """Return all peers of a zone: those with an endpoint, sorted, and then mere members, sorted."""
+    known = {record.public_key for record in listing.records}
+    rest = [member for key, member in (listing.members or {}).items() if key not in known]
+    rest.sort(key=lambda member: (member.name is None, member.name or "", member.public_key))
+    return [*listing.records, *rest]
+
+
 def signing_key(option: str, wanted: t.Mapping[str, str]) -> TsigKey:
     """Return the TSIG key that an option describes by name, algorithm and secret.
 

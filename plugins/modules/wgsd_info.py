@@ -89,7 +89,10 @@ server:
   type: str
   sample: 10.0.0.254:53
 peers:
-  description: The peers, sorted by name, then by key. Those without a name come last.
+  description:
+    - The peers, sorted by name, then by key. Those without a name come last.
+    - After those with an endpoint come those without one, which the registry has not heard from
+      yet. Only a server that transfers the zone tells of them.
   returned: success
   type: list
   elements: dict
@@ -141,6 +144,7 @@ from ansible_collections.wgsd.mesh.plugins.module_utils import _asking
 from ansible_collections.wgsd.mesh.plugins.module_utils._module import run_guarded
 from ansible_collections.wgsd.mesh.plugins.module_utils._zone_data import (
     describe,
+    everybody,
     read_zone,
     signing_key,
 )
@@ -165,7 +169,11 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
         "zone": listing.zone,
         "serial": listing.serial,
         "server": str(listing.server),
-        "peers": [describe(record, listing.zone) for record in listing.records],
+        "peers": [
+            describe(peer, listing.zone)
+            for peer in everybody(listing)
+            if peer.public_key not in listing.failures
+        ],
         "failures": {key.base64: reason for key, reason in listing.failures.items()},
     }
 

@@ -16,7 +16,7 @@ import collections
 import ipaddress
 import typing as t
 
-from ansible_collections.wgsd.mesh.plugins.module_utils._zone_data import describe
+from ansible_collections.wgsd.mesh.plugins.module_utils._zone_data import describe, everybody
 from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.keys import PublicKey
 from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.replica import Listing
 
@@ -43,11 +43,7 @@ def peers_of(listing: Listing) -> tuple[list[dict[str, t.Any]], list[str]]:
 
     Peers with an endpoint come first, sorted by name, then key; then the members without one.
     """
-    members = dict(listing.members or {})
-    for record in listing.records:
-        members.pop(record.public_key, None)
-    rest = sorted(members.values(), key=lambda m: (m.name is None, m.name or "", m.public_key))
-    peers = [describe(peer, listing.zone) for peer in (*listing.records, *rest)]
+    peers = [describe(peer, listing.zone) for peer in everybody(listing)]
     problems = [f"peer {key}: {problem}" for key, problem in listing.failures.items()]
     return peers, problems
 

@@ -24,7 +24,6 @@ pytest.importorskip("ansible")
 
 from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.errors import ServerError, UsageError
 from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.keys import PublicKey
-from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.model import PeerRecord
 from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.names import instance_name
 from ansible_collections.wgsd.mesh.plugins.modules import wgsd_info
 
@@ -49,7 +48,7 @@ with patch_module_args({"zone": "example.com.", "servers": ["192.0.2.1"]}):
 """
 
 
-def serving(ports: t.Mapping[PublicKey, int]) -> Script:
+def serving(ports: t.Mapping[PublicKey, int | None]) -> Script:
     """A server that transfers a zone of peers with these ports."""
     records = [line for key, port in ports.items() for line in lines_of(key, port)]
     return lambda query, _tcp: respond(query, [SOA, *records, SOA])
@@ -90,9 +89,12 @@ def test_peers_of_one_name_come_in_the_order_of_their_keys():
     assert [peer["public_key"] for peer in told["peers"]] == [BOB.base64, CAROL.base64]
 
 
-def test_a_peer_without_an_endpoint_is_told_without_one():
-    told = wgsd_info.describe(PeerRecord(BOB, t.cast(t.Any, None), (), "bob"), ZONE)
-    assert [told[name] for name in ("endpoint", "address", "port")] == [None, None, None]
+def test_a_peer_without_an_endpoint_comes_last_and_without_one():
+    with ScriptedServer(serving({BOB: None, CAROL: 1000})) as server:
+        told = task(server)
+    assert [peer["public_key"] for peer in told["peers"]] == [CAROL.base64, BOB.base64]
+    assert [told["peers"][1][name] for name in ("endpoint", "address", "port")] == [None] * 3
+    assert told["peers"][1]["allowed_ips"] == ["10.0.0.2/32"]
 
 
 def test_records_that_are_of_no_use_are_failures_by_key():
