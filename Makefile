@@ -73,7 +73,8 @@ test-molecule: setup ## Run the scenarios on systemd hosts: check, converge, ide
 	@$(PYTHON) tools/run_molecule.py
 
 .PHONY: test-long
-test-long: setup ## Run what make test has no time for: all molecule scenarios, and what takes minutes
+test-long: setup ## Run what make test has no time for: sanity on the newest ansible-core, all scenarios, long tests
+	@tools/sanity-newest
 	@$(PYTHON) tools/run_molecule.py --all
 	@$(LAB) -m long $(BESIDE) -n 2
 

@@ -100,7 +100,7 @@ ds:
   type: list
   elements: str
   sample: [10556 13 2 76c1ed30cde0b12d2fd3593007c58f9eba5b4a825e89f9fd0c7b5e45d3eadeff]
-keys:
+dnskeys:
   description: The keys in the zone, the one that signs first.
   returned: success
   type: list
@@ -168,7 +168,7 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
     after = describe(store.read(), zone)
     return {
         "changed": changed or bool(foreign),
-        "keys": after,
+        "dnskeys": after,
         "ds": [key["ds"] for key in after if key["role"] != Role.RETIRED.value],
         "diff": {"before": _lines(before), "after": _lines(after)},
     }

@@ -91,7 +91,7 @@ def registry(tmp_path, monkeypatch):
 
 
 def roles(result) -> list[str]:
-    return [key["role"] for key in result["keys"]]
+    return [key["role"] for key in result["dnskeys"]]
 
 
 def test_the_first_key_is_made_once(registry):
@@ -100,7 +100,7 @@ def test_the_first_key_is_made_once(registry):
     assert (roles(first), len(first["ds"])) == (["active"], 1)
     again = registry.converge("present")
     assert not again["changed"]
-    assert again["keys"] == first["keys"]
+    assert again["dnskeys"] == first["dnskeys"]
     assert registry.reloads == 0
 
 
