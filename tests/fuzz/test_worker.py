@@ -30,13 +30,14 @@ def test_a_worker_answers_any_packets_as_the_complete_path_does_and_does_not_gro
             pool.submit(run, f"{fuzz_seed} {guarded}", fuzz_inputs // 2, guarded=guarded)
             for guarded in (False, True)
         ]
-        for one in concurrent.futures.as_completed(runs):
-            figures = one.result()
-            print(figures)
-            assert figures.end - figures.halfway < GROWTH
-            # Else the fast path would not have been looked at.
-            assert figures.answered["fast"] > fuzz_inputs / 2 / 20
-            assert figures.transfers.get("difference", 0) >= fuzz_inputs // 40_000
-            assert figures.validated > fuzz_inputs / 2 / 500
+        results = [one.result() for one in concurrent.futures.as_completed(runs)]
+    for figures in results:
+        print(figures)
+        assert figures.end - figures.halfway < GROWTH
+    # Else the fast path would not have been looked at. A run has few zones, and where one is large
+    # or changes all the time most of what is asked for it takes the other path: both runs count.
+    assert sum(figures.answered["fast"] for figures in results) > fuzz_inputs / 40
+    assert sum(f.transfers.get("difference", 0) for f in results) >= fuzz_inputs // 20_000
+    assert sum(figures.validated for figures in results) > fuzz_inputs / 1_000
     seconds = time.monotonic() - start
     print(f"{fuzz_inputs} packets in {seconds:.0f} s: {fuzz_inputs / seconds:.0f} a second")

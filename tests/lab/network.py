@@ -150,7 +150,7 @@ def _build_internet(nodes: dict[str, Node], registry_delay: float) -> None:
         lines += [
             f"link add name {net.bridge} type bridge",
             f"address add {net.start}.1/{net.length} dev {net.bridge}",
-            f"address add {net.start6}:1/64 dev {net.bridge}",
+            f"address add {net.start6}:1/64 dev {net.bridge} nodad",
             f"link set {net.bridge} up",
         ]
     internet.ip(lines)
@@ -177,7 +177,7 @@ def _build_site(nodes: dict[str, Node], site: SitePlan) -> None:
     outermost.ip(
         [
             f"address add {site.wan_address}/24 dev wan",
-            f"address add {site.wan_address6}/64 dev wan",
+            f"address add {site.wan_address6}/64 dev wan nodad",
             f"route add default via {net.start}.1",
             f"route add default via {net.start6}:1",
         ],
@@ -195,14 +195,14 @@ def _build_site(nodes: dict[str, Node], site: SitePlan) -> None:
         outermost.ip(
             [
                 f"address add {PROVIDER}.1/24 dev lan",
-                f"address add {site.provider6}:1/64 dev lan",
+                f"address add {site.provider6}:1/64 dev lan nodad",
                 f"route add {site.lan6}:/64 via {site.provider6}:10",
             ],
         )
         router.ip(
             [
                 f"address add {PROVIDER}.10/24 dev wan",
-                f"address add {site.provider6}:10/64 dev wan",
+                f"address add {site.provider6}:10/64 dev wan nodad",
                 f"route add default via {PROVIDER}.1",
                 f"route add default via {site.provider6}:1",
             ],
@@ -213,7 +213,7 @@ def _build_site(nodes: dict[str, Node], site: SitePlan) -> None:
             # a host moves away.
             f"link add name lan address 02:00:00:00:{site.index:02x}:01 type bridge",
             f"address add {LAN_GATEWAY}/24 dev lan",
-            f"address add {site.lan6}:1/64 dev lan",
+            f"address add {site.lan6}:1/64 dev lan nodad",
             "link set lan up",
             f"route add {site.routed_net} dev lan",
         ],

@@ -129,11 +129,14 @@ class Router:
 
 
 def set_addresses(node: Node, attachment: Attachment) -> None:
-    """Set a host's addresses, and its ways out."""
+    """Set a host's addresses, and its ways out.
+
+    Without nodad an IPv6 address cannot be used until a worker of the kernel has looked at it.
+    """
     node.ip(
         [
             f"address add {attachment.ipv4} dev eth0",
-            f"address add {attachment.ipv6} dev eth0",
+            f"address add {attachment.ipv6} dev eth0 nodad",
             f"route replace default via {attachment.gateway} dev eth0",
             f"route replace default via {attachment.gateway6} dev eth0",
         ]
