@@ -1,0 +1,347 @@
+# Copyright: (c) 2026, wgsd.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What is concluded from findings: those of the lab's runs, and what may be missing or odd in them.
+
+The findings in ``findings/`` were written by the tests of the lab (see ``tools/troubleshooting``).
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import json
+import typing as t
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("ansible")
+
+from ansible_collections.wgsd.mesh.plugins.filter.mesh_diagnosis import mesh_diagnosis
+from ansible_collections.wgsd.mesh.plugins.plugin_utils._diagnosis import diagnose
+
+pytestmark = pytest.mark.unit
+
+FINDINGS = Path(__file__).with_name("findings")
+NAMES = sorted(path.stem for path in FINDINGS.glob("*.json"))
+HOSTS = ("alice", "bob", "registry")
+
+Findings = dict[str, t.Any]
+
+
+def recorded(name: str) -> Findings:
+    """Return what was found in a run of the lab."""
+    found: Findings = json.loads(FINDINGS.joinpath(f"{name}.json").read_text(encoding="utf-8"))
+    return found
+
+
+def causes(findings: Findings) -> list[str]:
+    return [problem["cause"] for problem in diagnose(findings)["problems"]]
+
+
+def peer(findings: Findings, at: str, of: str, result: str = "probe") -> dict[str, t.Any]:
+    """Return the entry that a host's device has for another host."""
+    hosts = findings["hosts"]
+    key = hosts[of]["probe"]["interface"]["public_key"]
+    peers = hosts[at][result]["interface"]["peers"]
+    return next(entry for entry in peers if entry["public_key"] == key)
+
+
+def toward(findings: Findings, at: str, of: str) -> dict[str, t.Any]:
+    """Return what a host has tried towards another one."""
+    found: dict[str, t.Any] = findings["hosts"][at]["probe"]["probe"]["peers"][of]
+    return found
+
+
+def break_link(findings: Findings, one: str, other: str) -> Findings:
+    """Have pings between two hosts answered by nobody, and no session there."""
+    for at, of in ((one, other), (other, one)):
+        entry = toward(findings, at, of)
+        entry["small"].update(received=0, rtt=None)
+        entry["large"].update(sent=0, received=0)
+        entry.update(rx=0)
+        for result in ("survey", "probe"):
+            peer(findings, at, of, result).update(last_handshake=None, handshake_age=None)
+        silence(findings, at, of)
+    return findings
+
+
+def silence(findings: Findings, at: str, of: str) -> None:
+    """Have nothing of a host seen on the wire of another."""
+    hosts = findings["hosts"]
+    endpoint = toward(findings, at, of)["endpoint"]
+    address = endpoint.rpartition(":")[0]
+    probe = hosts[at]["probe"]["probe"]
+    probe["wire"] = [
+        seen
+        for seen in probe["wire"]
+        if seen["direction"] == "out" or not seen["remote"].startswith(address)
+    ]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_the_cause_that_the_lab_has_made_and_no_other(name: str) -> None:
+    found = causes(recorded(name))
+    if name == "well":
+        assert found == []
+    else:
+        assert len(found) == 1
+        assert name.startswith(found[0])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_problem_comes_with_evidence_and_a_remedy(name: str) -> None:
+    for problem in diagnose(recorded(name))["problems"]:
+        assert problem["evidence"]
+        assert problem["remedy"]
+        assert not problem["text"].endswith(".") or problem["text"].endswith("com.")
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("missing", HOSTS)
+def test_goes_on_without_a_host(name: str, missing: str) -> None:
+    findings = recorded(name)
+    for result in ("survey", "alone", "probe"):
+        findings["hosts"][missing].pop(result, None)
+    findings["hosts"][missing]["trouble"] = "no route to host"
+    diagnosis = diagnose(findings)
+    assert f"{missing} could not be examined (no route to host)" in diagnosis["notes"][0]
+    assert diagnosis["lines"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_goes_on_when_nobody_could_be_examined(name: str) -> None:
+    findings = recorded(name)
+    findings["hosts"] = {host: {"trouble": "no route to host"} for host in HOSTS}
+    diagnosis = diagnose(findings)
+    assert diagnosis["reached"] is None
+    assert not diagnosis["well"]
+    assert diagnosis["lines"][0] == "Whether alice reaches bob could not be tried."
+
+
+def paths(value: t.Any, before: tuple[t.Any, ...] = ()) -> t.Iterator[tuple[t.Any, ...]]:
+    """Yield the ways to all that is in nested mappings, lists aside."""
+    for key, inner in value.items() if isinstance(value, dict) else ():
+        yield (*before, key)
+        yield from paths(inner, (*before, key))
+
+
+@pytest.mark.parametrize("name", ["well", "symmetric_nat_both"])
+def test_any_one_finding_may_be_missing_or_unknown(name: str) -> None:
+    findings = recorded(name)
+    for path, how in itertools.product(paths(findings["hosts"]), ("missing", "unknown")):
+        changed = copy.copy(findings)
+        # Only the way there is copied: there are some thousand ways.
+        inner = changed["hosts"] = copy.copy(findings["hosts"])
+        for step in path[:-1]:
+            inner[step] = inner = copy.copy(inner[step])
+        if how == "missing":
+            del inner[path[-1]]
+        else:
+            inner[path[-1]] = None
+        assert diagnose(changed)["lines"], path
+
+
+def test_a_tunnel_that_works_is_well_whatever_the_nats_are() -> None:
+    findings = recorded("well")
+    seen = findings["hosts"]["registry"]["probe"]["probe"]["nat"]
+    for number, one in enumerate(seen):
+        one["source"] = f"{one['source'].rpartition(':')[0]}:{40000 + number}"
+    assert diagnose(findings)["well"]
+
+
+def test_pings_count_more_than_what_was_seen_on_the_wire() -> None:
+    findings = recorded("well")
+    for host in HOSTS:
+        findings["hosts"][host]["probe"]["probe"]["wire"] = []
+    assert diagnose(findings)["well"]
+
+
+def test_what_cannot_be_watched_is_not_taken_for_silence() -> None:
+    findings = recorded("registry_port_in_front")
+    for host in HOSTS:
+        findings["hosts"][host]["probe"]["probe"].update(wire=[], wire_error="not permitted")
+    diagnosis = diagnose(findings)
+    assert [problem["cause"] for problem in diagnosis["problems"]] == ["unknown"]
+    assert "alice: not permitted" in diagnosis["notes"]
+
+
+def test_hosts_that_did_not_listen_at_the_same_time_prove_nothing() -> None:
+    findings = recorded("registry_port_in_front")
+    window = findings["hosts"]["registry"]["probe"]["probe"]["window"]
+    window[:] = [moment + 60 for moment in window]
+    assert causes(findings) == ["unknown"]
+
+
+def test_a_wrong_key_explains_more_than_a_firewall() -> None:
+    findings = recorded("registry_port_on_it")
+    for result in ("survey", "probe"):
+        entry = peer(findings, "alice", "registry", result)
+        entry["public_key"] = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE="
+    diagnosis = diagnose(findings)
+    codes = [problem["cause"] for problem in diagnosis["problems"]]
+    assert codes[0] == "wrong_key"
+
+
+def test_what_explains_most_comes_first() -> None:
+    findings = recorded("registry_port_on_it")
+    client = findings["hosts"]["alice"]["probe"]["client"]
+    client.update(running=False, problem="wgsd-client is inactive")
+    assert causes(findings) == ["registry_port", "client"]
+
+
+def test_two_hosts_accuse_a_third_one_that_nobody_could_ask() -> None:
+    findings = recorded("wrong_key")
+    for result in ("survey", "alone", "probe"):
+        findings["hosts"]["registry"].pop(result, None)
+    (problem, *_more) = diagnose(findings)["problems"]
+    assert problem["text"] == "alice and bob have different public keys for registry"
+
+
+def test_a_peer_that_the_registry_does_not_know() -> None:
+    findings = break_link(recorded("well"), "alice", "registry")
+    key = findings["hosts"]["alice"]["probe"]["interface"]["public_key"]
+    for result in ("survey", "probe"):
+        interface = findings["hosts"]["registry"][result]["interface"]
+        interface["peers"] = [one for one in interface["peers"] if one["public_key"] != key]
+    problem = diagnose(findings)["problems"][0]
+    assert problem["text"] == "registry does not know alice"
+
+
+@pytest.mark.parametrize(("one", "other"), [("alice", "bob"), ("bob", "alice")])
+def test_only_one_has_a_preshared_key(one: str, other: str) -> None:
+    findings = break_link(recorded("well"), "alice", "bob")
+    peer(findings, one, other)["preshared_digest"] = "00aa"
+    problem = diagnose(findings)["problems"][0]
+    assert problem["text"] == f"{one} has a preshared key for {other}, and {other} has none"
+
+
+def test_a_preshared_key_that_differs_is_told_before_the_session_ends() -> None:
+    findings = recorded("well")
+    peer(findings, "alice", "bob")["preshared_digest"] = "00aa"
+    diagnosis = diagnose(findings)
+    assert diagnosis["reached"]
+    assert not diagnosis["well"]
+
+
+def test_the_clock_of_a_host_that_was_set_back_by_its_own_handshake() -> None:
+    findings = break_link(recorded("well"), "alice", "bob")
+    now = findings["hosts"]["alice"]["survey"]["clock"]["now"]
+    peer(findings, "alice", "bob").update(last_handshake=now + 600, handshake_age=-600.0)
+    problem = diagnose(findings)["problems"][0]
+    assert problem["cause"] == "clock"
+    assert "10 m later than alice's clock" in problem["evidence"][0]
+
+
+def test_a_receiver_whose_clock_is_ahead_does_not_accuse_the_sender() -> None:
+    findings = break_link(recorded("well"), "alice", "bob")
+    hosts = findings["hosts"]
+    hosts["bob"]["survey"]["clock"]["offset"] = 60.0
+    hosts["bob"]["survey"]["clock"]["now"] += 60
+    now = hosts["alice"]["survey"]["clock"]["now"]
+    peer(findings, "bob", "alice").update(last_handshake=now + 40, handshake_age=200.0)
+    problem = diagnose(findings)["problems"][0]
+    assert problem["text"].startswith("the clock of bob is ")
+
+
+def test_udp_between_two_cones_gets_lost() -> None:
+    findings = break_link(recorded("well"), "alice", "bob")
+    for at, of in (("alice", "bob"), ("bob", "alice")):
+        entry = toward(findings, at, of)
+        findings["hosts"][at]["probe"]["probe"]["wire"].append(
+            {
+                "direction": "out",
+                "remote": entry["endpoint"],
+                "kind": "initiation",
+                "ours": None,
+                "count": 2,
+                "bytes": 296,
+            }
+        )
+    assert causes(findings) == ["blocked"]
+
+
+def test_an_allowed_ip_that_is_just_not_there() -> None:
+    findings = break_link(recorded("well"), "alice", "bob")
+    for result in ("survey", "probe"):
+        peer(findings, "alice", "bob", result)["allowed_ips"] = []
+    problem = diagnose(findings)["problems"][0]
+    assert problem["cause"] == "allowed_ips"
+    assert "lack its address 10.0.0.2" in problem["text"]
+
+
+def test_another_interface_takes_the_tunnel_address() -> None:
+    findings = break_link(recorded("well"), "alice", "bob")
+    toward(findings, "alice", "bob")["tunnel_route"] = "docker0"
+    problem = diagnose(findings)["problems"][0]
+    assert problem["cause"] == "route"
+    assert "out by docker0" in problem["text"]
+
+
+def test_the_registry_listens_on_another_port_than_the_inventory_says() -> None:
+    findings = break_link(recorded("well"), "alice", "registry")
+    findings["hosts"]["registry"]["probe"]["interface"]["listen_port"] = 443
+    codes = causes(findings)
+    assert codes[0] == "endpoint"
+
+
+def test_a_host_without_keepalive_whose_nat_has_not_forgotten_it_is_well() -> None:
+    findings = recorded("well")
+    for result in ("survey", "probe"):
+        peer(findings, "alice", "registry", result)["persistent_keepalive"] = None
+    assert diagnose(findings)["well"]
+
+
+def test_the_inventory_gives_two_hosts_one_address() -> None:
+    findings = recorded("well")
+    findings["addresses"]["dave"] = ["10.0.0.2/24"]
+    problem = diagnose(findings)["problems"][0]
+    assert problem["cause"] == "duplicate_address"
+    assert "bob and dave the same tunnel address 10.0.0.2" in problem["text"]
+
+
+def test_a_client_that_is_behind_the_zone() -> None:
+    findings = recorded("well")
+    probe = findings["hosts"]["bob"]["probe"]
+    probe["client"]["report"]["serial"] = probe["probe"]["zone"]["serial"] - 5
+    problem = diagnose(findings)["problems"][0]
+    assert problem["text"] == "the client on bob hangs: it is behind the zone"
+
+
+def test_a_client_that_has_not_set_what_the_zone_has() -> None:
+    findings = break_link(recorded("well"), "alice", "bob")
+    toward(findings, "alice", "bob").update(endpoint=None, endpoint_before=None)
+    problem = diagnose(findings)["problems"][0]
+    assert problem["text"] == "the client on alice has not set the endpoint of bob"
+
+
+def test_one_of_the_two_may_be_the_registry() -> None:
+    findings = {**recorded("well"), "to": "registry"}
+    diagnosis = diagnose(findings)
+    assert diagnosis["well"], diagnosis["lines"]
+    assert diagnosis["lines"][0].startswith("alice reaches registry: ")
+    findings = {**recorded("registry_port_on_it"), "from": "registry", "to": "alice"}
+    assert causes(findings) == ["registry_port"]
+
+
+def test_the_filter_reads_the_variables_of_hosts() -> None:
+    findings = recorded("preshared_key")
+    hostvars = {
+        name: {
+            "wgsd_address": [f"{facts['address']}/24"],
+            "wgsd_zone": "example.com",
+            **{f"_wgsd_{result}": facts.get(result) for result in ("survey", "alone", "probe")},
+        }
+        for name, facts in findings["hosts"].items()
+    }
+    found = mesh_diagnosis(hostvars, "alice", "bob", "registry", list(hostvars))
+    assert [problem["cause"] for problem in found["problems"]] == ["preshared_key"]
+    hostvars["bob"] = {
+        "wgsd_address": "10.0.0.2/24",
+        "_wgsd_survey": {"unreachable": True, "msg": "Failed to connect: timed out\nmore"},
+        "_wgsd_probe": {"skipped": True},
+    }
+    found = mesh_diagnosis(hostvars, "alice", "bob", "registry", list(hostvars))
+    assert found["notes"][0].startswith("bob could not be examined (Failed to connect: timed out):")
