@@ -16,7 +16,11 @@ from .netns import Node
 
 _ROOT = Path(__file__).resolve().parents[2]
 _PROGRAM = """
-import importlib, json, sys
+import importlib, json, sys, time
+ahead = float(sys.argv[2])
+if ahead:
+    right = time.time
+    time.time = lambda: right() + ahead
 from ansible.module_utils.testing import patch_module_args
 name = "ansible_collections.wgsd.mesh.plugins.modules." + sys.argv[1]
 with patch_module_args(json.load(sys.stdin)):
@@ -32,14 +36,16 @@ def run_module(
     check_mode: bool = False,
     fails: bool = False,
     folder: str = "",
+    clock: float = 0.0,
 ) -> dict[str, Any]:
     """Run a module in ``node`` and return its result.
 
     :param folder: where ``node`` has commands that come before the machine's own
+    :param clock: seconds that the module sees this host's clock ahead
     :param fails: whether the module is expected to fail
     """
     done = node.run(
-        [sys.executable, "-c", _PROGRAM, name],
+        [sys.executable, "-c", _PROGRAM, name, str(clock)],
         stdin=json.dumps({"_ansible_check_mode": check_mode, "_ansible_diff": True, **options}),
         check=False,
         env={
