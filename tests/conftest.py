@@ -13,6 +13,9 @@ import pytest
 FIRST = (
     "roles/test_keys.py",
     "roles/test_site.py",
+    "lab/test_doctor_registry.py",
+    "lab/test_doctor_pair.py",
+    "roles/test_doctor.py",
     "lab/test_wg_interface.py",
     "lab/test_crashes.py",
     "lab/test_registry_moves.py",
