@@ -109,7 +109,8 @@ import typing as t
 from ansible_collections.wgsd.mesh.plugins.plugin_utils._diagnosis import diagnose
 from ansible_collections.wgsd.mesh.plugins.plugin_utils._mesh import as_list
 
-DEFAULT_ZONE, DEFAULT_INTERFACE = "mesh.internal.", "wg0"
+DEFAULT_ZONE = "mesh.internal."
+DEFAULT_INTERFACE = "wg0"
 
 
 def mesh_diagnosis(
