@@ -13,6 +13,7 @@ import pytest
 FIRST = (
     "roles/test_keys.py",
     "roles/test_site.py",
+    "roles/test_tutorial.py",
     "lab/test_doctor_registry.py",
     "lab/test_doctor_pair.py",
     "roles/test_doctor.py",
@@ -23,7 +24,6 @@ FIRST = (
     "lab/test_discovery.py",
     "lab/test_responder.py",
     "roles/test_zone_service.py",
-    "roles/test_artifact.py",
     "lab/test_mesh.py",
     "lab/test_takeover.py",
     "lab/test_transfers.py",

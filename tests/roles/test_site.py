@@ -108,15 +108,6 @@ def test_the_client_does_its_work_within_its_sandbox(mesh: Site) -> None:
     assert "NRestarts=0" in text
 
 
-def test_status_tells_that_all_are_reached_directly(mesh: Site) -> None:
-    wait_for_ping(mesh, "alice", "10.0.0.2")
-    run = mesh.run("--extra-vars", "wgsd_status_html=''", playbook="wgsd.mesh.status")
-    assert run.status == 0, run.output
-    assert run.count("changed") == NOTHING, run.output
-    assert "3 hosts, 3 of 3 answered, 1 of 1 pairs of peers direct" in run.output
-    assert "No problems." in run.output
-
-
 def test_a_run_limited_to_one_host_loses_nothing_of_the_others(mesh: Site) -> None:
     # The one that knows all; a peer alone is in test_keys.
     before = mesh.state()
