@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What docs/configuration.md shows is taken as it is, and what is taken is there."""
+"""What docs/configuration.md shows is taken as it is; pages and links lead to all there is."""
 
 from __future__ import annotations
 
@@ -69,6 +69,23 @@ def test_links_lead_somewhere(page: pathlib.Path) -> None:
         target = (page.parent / name).resolve() if name else page
         assert target.exists(), link
         assert not anchor or anchor in anchors(target), link
+
+
+def test_what_the_collection_has_is_on_one_page() -> None:
+    root = DOCS.parent
+    kinds = ("plugins/modules", "plugins/lookup", "plugins/inventory", "plugins/filter")
+    found = [path for kind in kinds for path in (root / kind).glob("[!_]*.py")]
+    found += [*(root / "playbooks").glob("*.yml"), *(root / "roles").glob("[!_]*")]
+    assert len(found) > 20
+    page = (DOCS / "content.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`wgsd\.mesh\.(\w+)`", page))
+    assert named == {path.stem for path in found}
+
+
+def test_each_page_is_in_the_index() -> None:
+    index = (DOCS / "README.md").read_text(encoding="utf-8")
+    linked = {link.partition("#")[0] for link in re.findall(r"\]\(([^)]+)\)", index)}
+    assert {page.name for page in DOCS.glob("*.md")} - {"README.md"} <= linked
 
 
 def test_there_are_pages_and_links() -> None:
