@@ -104,6 +104,10 @@ fuzz: export WGSD_FUZZ_EXAMPLES ?= 20000
 fuzz: setup ## Throw ten million generated inputs (WGSD_FUZZ_INPUTS) at the engine
 	@$(PYTHON) -m pytest -rP tests/fuzz
 
+.PHONY: reference
+reference: setup ## Write the reference of modules, plugins and roles as HTML, in .cache/reference
+	@tools/reference
+
 .PHONY: readmes
 readmes: setup ## Write the variables of the roles into their READMEs, as lint wants them
 	@$(PYTHON) tools/role_readme.py
