@@ -14,14 +14,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+# REUSE-IgnoreStart
 HEADER = (
     "Copyright: (c) 2026, wgsd.mesh contributors",
     "GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)",
     "SPDX-License-Identifier: GPL-3.0-or-later",
 )
+# REUSE-IgnoreEnd
 HEAD_BYTES = 1000
 EXEMPT = {
     "LICENSE": "the licence itself",
+    "LICENSES/GPL-3.0-or-later.txt": "the same, where the REUSE specification wants it",
     "CHANGELOG.rst": "written by antsibull-changelog",
     "changelogs/changelog.yaml": "written by antsibull-changelog",
 }
