@@ -104,7 +104,8 @@ def drawn_and_there() -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
                 r"from (?:\S+module_utils)?\.wgsd(?:\.(\w+))?\S* import\s+\(?\s*(\w+)",
                 path.read_text(),
             )
-            there |= {("faces", boxes[one or other]) for one, other in parts if one or other}
+            names = {one or other for one, other in parts} - {"__version__"}
+            there |= {("faces", boxes[name]) for name in names}
     return arrows, {arrow for arrow in there if arrow[0] != arrow[1]}
 
 
