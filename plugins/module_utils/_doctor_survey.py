@@ -16,14 +16,13 @@ import re
 import time
 import typing as t
 
-from ._files import read_file
 from ._systemd import Run, Systemd
-from ._wg_file import WgQuickFile
+from ._wg_facts import interface_facts, names_in, peer_facts
 from ._wg_own import path_of
 from .wgsd import __version__
 from .wgsd.client.report import birth, report_path
 from .wgsd.config import CONFIG_FOLDER, Instance
-from .wgsd.device import link, open_device
+from .wgsd.device import open_device
 from .wgsd.errors import NoDeviceError, WgsdError
 from .wgsd.keys import PublicKey
 from .wgsd.model import Device, Peer
@@ -54,14 +53,7 @@ def interface(name: str, salt: bytes, now: float) -> tuple[Facts, Device | None]
             device, kind = backend.read(), backend.kind
         names = _names(name)
         found = {
-            "name": name,
-            "backend": kind,
-            "public_key": device.public_key.base64 if device.public_key else None,
-            "listen_port": device.listen_port,
-            "fwmark": device.fwmark,
-            "addresses": [str(address) for address in link.addresses(name)],
-            "mtu": link.mtu(name),
-            "is_up": link.is_up(name),
+            **interface_facts(name, kind, device),
             "peers": [
                 describe(peer, names.get(key), salt, now) for key, peer in device.peers.items()
             ],
@@ -76,15 +68,9 @@ def describe(peer: Peer, name: str | None, salt: bytes, now: float) -> Facts:
     """Return a peer as documented; of its preshared key a digest that is good for this run."""
     shook_hands = peer.last_handshake > 0
     return {
-        "public_key": peer.public_key.base64,
-        "name": name,
-        "endpoint": str(peer.endpoint) if peer.endpoint else None,
-        "allowed_ips": list(peer.allowed_ips),
+        **peer_facts(peer, name),
         "last_handshake": peer.last_handshake if shook_hands else None,
         "handshake_age": round(now - peer.last_handshake, 1) if shook_hands else None,
-        "rx_bytes": peer.rx_bytes,
-        "tx_bytes": peer.tx_bytes,
-        "persistent_keepalive": peer.persistent_keepalive or None,
         "preshared_digest": digest(peer.preshared_key, salt),
     }
 
@@ -98,12 +84,9 @@ def digest(key: bytes | None, salt: bytes) -> str | None:
 
 def _names(interface: str) -> dict[PublicKey, str | None]:
     try:
-        path = path_of(interface)
-        text = read_file(path).text
-        sections = WgQuickFile.parse(text, str(path)).peer_sections() if text.strip() else {}
+        return names_in(path_of(interface))
     except WgsdError:
         return {}
-    return {key: section.name for key, section in sections.items()}
 
 
 def host_addresses(but: str) -> list[str]:

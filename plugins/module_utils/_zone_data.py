@@ -12,6 +12,7 @@ from __future__ import annotations
 import typing as t
 
 from .wgsd.config import TsigKey, key_name, key_secret
+from .wgsd.directory import by_name
 from .wgsd.errors import ServerError, UsageError
 from .wgsd.model import Endpoint, Member, PeerRecord
 from .wgsd.names import instance_name
@@ -43,9 +44,8 @@ def read_zone(
 def everybody(listing: Listing) -> list[PeerRecord | Member]:
     """Return all peers of a zone: those with an endpoint, sorted, and then mere members, sorted."""
     known = {record.public_key for record in listing.records}
-    rest = [member for key, member in (listing.members or {}).items() if key not in known]
-    rest.sort(key=lambda member: (member.name is None, member.name or "", member.public_key))
-    return [*listing.records, *rest]
+    rest = (member for key, member in (listing.members or {}).items() if key not in known)
+    return [*listing.records, *by_name(rest)]
 
 
 def signing_key(option: str, wanted: t.Mapping[str, str]) -> TsigKey:

@@ -206,16 +206,18 @@ import time
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.wgsd.mesh.plugins.module_utils._files import read_file
 from ansible_collections.wgsd.mesh.plugins.module_utils._module import command_runner, run_guarded
 from ansible_collections.wgsd.mesh.plugins.module_utils._systemd import Run, Systemd
-from ansible_collections.wgsd.mesh.plugins.module_utils._wg_file import WgQuickFile
+from ansible_collections.wgsd.mesh.plugins.module_utils._wg_facts import (
+    interface_facts,
+    names_in,
+    peer_facts,
+)
 from ansible_collections.wgsd.mesh.plugins.module_utils._wg_own import path_of
 from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.config import check_interface
 from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.device import (
     find_devices,
     has_wireguard,
-    link,
     open_device,
 )
 from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.errors import NoDeviceError, WgsdError
@@ -267,14 +269,7 @@ def read(name: str, warn: t.Callable[[str], None]) -> dict[str, t.Any]:
         warn(f"the names of the peers of {name} are not known: {exc}")
     peers = [describe(peer, names.get(key), now) for key, peer in device.peers.items()]
     return {
-        "name": name,
-        "backend": backend.kind,
-        "public_key": device.public_key.base64 if device.public_key else None,
-        "listen_port": device.listen_port,
-        "fwmark": device.fwmark,
-        "addresses": [str(address) for address in link.addresses(name)],
-        "mtu": link.mtu(name),
-        "is_up": link.is_up(name),
+        **interface_facts(name, backend.kind, device),
         "peers": sorted(peers, key=lambda p: (p["name"] is None, p["name"] or "", p["public_key"])),
     }
 
@@ -289,32 +284,13 @@ def describe(peer: Peer, name: str | None, now: float) -> dict[str, t.Any]:
     """
     shook_hands = peer.last_handshake > 0
     return {
-        "public_key": peer.public_key.base64,
-        "name": name,
-        "endpoint": str(peer.endpoint) if peer.endpoint else None,
-        "allowed_ips": list(peer.allowed_ips),
+        **peer_facts(peer, name),
         "latest_handshake": int(peer.last_handshake) if shook_hands else None,
         # The clock may have been set back since.
         "handshake_age": max(0, int(now - peer.last_handshake)) if shook_hands else None,
         "has_session": has_session(peer, now),
-        "rx_bytes": peer.rx_bytes,
-        "tx_bytes": peer.tx_bytes,
-        "persistent_keepalive": peer.persistent_keepalive or None,
         "has_preshared_key": peer.preshared_key is not None,
     }
-
-
-def names_in(path: pathlib.Path) -> dict[PublicKey, str | None]:
-    """Return the names of peers that a wg-quick file has; none if there is no file.
-
-    Raises:
-        WgsdError: it cannot be read.
-    """
-    text = read_file(path).text
-    if not text.strip():
-        return {}
-    sections = WgQuickFile.parse(text, str(path)).peer_sections()
-    return {key: section.name for key, section in sections.items()}
 
 
 def unit(name: str, command: Run) -> dict[str, bool] | None:

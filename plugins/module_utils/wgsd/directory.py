@@ -306,7 +306,10 @@ def signing_key(key: TsigKey) -> dns.tsig.Key:
     return dns.tsig.Key(key.name, key.secret, key.algorithm)
 
 
-def by_name(records: t.Iterable[PeerRecord]) -> list[PeerRecord]:
+_Named = t.TypeVar("_Named", PeerRecord, Member)
+
+
+def by_name(records: t.Iterable[_Named]) -> list[_Named]:
     """Return *records* sorted by name, then key; those without a name come last."""
     return sorted(records, key=lambda r: (r.name is None, r.name or "", r.public_key))
 

@@ -21,7 +21,7 @@ import pytest
 
 pytest.importorskip("ansible")
 
-from ansible_collections.wgsd.mesh.plugins.module_utils import _wg_own
+from ansible_collections.wgsd.mesh.plugins.module_utils import _wg_facts, _wg_own
 from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.errors import (
     DependencyError,
     NoDeviceError,
@@ -79,9 +79,9 @@ class Host:
         monkeypatch.setattr(wg_info, "command_runner", lambda _module: self.run)
         monkeypatch.setattr(wg_info.time, "time", lambda: NOW)
         addresses = (ipaddress.ip_interface("10.0.0.1/24"), ipaddress.ip_interface("fd00::1/64"))
-        monkeypatch.setattr(wg_info.link, "addresses", lambda _name: addresses)
-        monkeypatch.setattr(wg_info.link, "mtu", lambda _name: 1420)
-        monkeypatch.setattr(wg_info.link, "is_up", lambda _name: True)
+        monkeypatch.setattr(_wg_facts.link, "addresses", lambda _name: addresses)
+        monkeypatch.setattr(_wg_facts.link, "mtu", lambda _name: 1420)
+        monkeypatch.setattr(_wg_facts.link, "is_up", lambda _name: True)
 
     def add(self, name: str, *peers: Peer) -> None:
         """Give it a device."""
