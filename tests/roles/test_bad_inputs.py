@@ -92,6 +92,11 @@ def test_a_host_that_is_to_rotate_and_is_none(site: Site) -> None:
     assert "The inventory has no erin." in said
 
 
+def test_nobody_is_not_everybody(site: Site) -> None:
+    assert "Say whose keys to replace" in refused(site, "-e", "wgsd_rotate=", playbook=ROTATE)
+    assert "Name the hosts to add" in refused(site, "-e", "wgsd_add=", playbook=ADD)
+
+
 def test_a_host_in_both_groups_is_a_registry(site: Site, tmp_path: Path) -> None:
     more = inventory(tmp_path, "wgsd_peers: {hosts: {registry: {}}}\n")
     run = site.build(*more)
