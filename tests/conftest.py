@@ -2,12 +2,29 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The order in which processes share the tests' files: what takes long comes first."""
+"""What pytest knows of all tests, also where ansible-test runs it, which reads no pyproject.toml.
+
+The order in which processes share the tests' files: what takes long comes first.
+"""
 
 from __future__ import annotations
 
+import pathlib
+import sys
+
 import pytest
 
+_ROOT = pathlib.Path(__file__).resolve().parents[1]
+_MARKERS = (
+    "unit: needs nothing but Python",
+    "lab: builds namespaces, NAT routers and userspace WireGuard; needs root",
+    "systemd: runs hosts with systemd in the lab",
+    "kernel: needs a kernel with WireGuard; run by `make test-kernel`",
+    "browser: opens pages in Chromium; run by `make test-browser`",
+    "roles: applies the roles or playbooks to lab hosts",
+    "long: takes minutes; run by `make test-long`, not by `make test`",
+    "alone: says what a whole machine does within a second, or keeps it busy; not beside others",
+)
 #: What to begin with; the other files take less than half a minute each. The longest come first,
 #: but playbooks keep processors busy and labs wait, so these are between those.
 FIRST = (
@@ -32,6 +49,13 @@ FIRST = (
     "lab/test_wg_endpoint.py",
 )
 _RANK = {name: rank for rank, name in enumerate(FIRST)}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Find the engine as `wgsd` and the helpers as `tests.lab`, and know the markers."""
+    sys.path[:0] = [str(_ROOT / "plugins" / "module_utils"), str(_ROOT)]
+    for marker in _MARKERS:
+        config.addinivalue_line("markers", marker)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

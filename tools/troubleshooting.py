@@ -6,7 +6,7 @@
 
 The lab's tests write down what they find:
 
-    WGSD_DOCTOR_RECORD=tests/unit/plugins/findings pytest tests/lab/test_doctor_*.py
+    WGSD_DOCTOR_RECORD=tests/unit/plugins/plugin_utils/findings pytest tests/lab/test_doctor_*.py
 
 and this makes the outputs of it. Each lies below a line ``<!-- doctor: NAME -->``. With ``--check``
 nothing is written, and the exit status is 1 if something would be.
@@ -21,7 +21,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "troubleshooting.md"
-FINDINGS = ROOT / "tests" / "unit" / "plugins" / "findings"
+FINDINGS = ROOT / "tests" / "unit" / "plugins" / "plugin_utils" / "findings"
 _BLOCK = re.compile(r"(<!-- doctor: (\S+) -->\n\n?```text\n)(.*?)(```\n)", re.DOTALL)
 
 

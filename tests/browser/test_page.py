@@ -17,7 +17,7 @@ pytest.importorskip("ansible")
 from ansible_collections.wgsd.mesh.plugins.plugin_utils import _status_page, _status_problems
 
 from tests.browser.chromium import Chromium
-from tests.unit.plugins.meshes import Fleet, peer
+from tests.unit.plugins.plugin_utils.meshes import Fleet, peer
 
 pytestmark = pytest.mark.browser
 

@@ -18,7 +18,16 @@ import hypothesis
 from hypothesis import strategies as st
 
 from tests.fuzz.damage import damaged, edits, many_examples
-from tests.unit.zone.asking import ALICE, BOB, CAROL, REGISTRY, SERVICE, ZONE, Asker, content
+from tests.unit.plugins.module_utils.wgsd.zone.asking import (
+    ALICE,
+    BOB,
+    CAROL,
+    REGISTRY,
+    SERVICE,
+    ZONE,
+    Asker,
+    content,
+)
 from wgsd.device import wire
 from wgsd.device.memory import PeerMemory
 from wgsd.device.userspace import UserspaceBackend

@@ -26,7 +26,7 @@ import hypothesis
 from hypothesis import strategies as st
 
 from tests.fuzz.damage import cuts, damaged, edits, many_examples
-from tests.unit.zone.asking import ALICE, BOB, SERVICE, TUNNEL, ZONE
+from tests.unit.plugins.module_utils.wgsd.zone.asking import ALICE, BOB, SERVICE, TUNNEL, ZONE
 from wgsd.config import Remote, TsigKey
 from wgsd.directory import signing_key
 from wgsd.errors import ServerError

@@ -14,8 +14,8 @@ import dns.name
 
 from tests.fuzz.ledger import Ledger
 from tests.fuzz.packets import wire_name
-from tests.unit.zone.asking import key
-from tests.unit.zone.signed import Validator, zone_key
+from tests.unit.plugins.module_utils.wgsd.zone.asking import key
+from tests.unit.plugins.module_utils.wgsd.zone.signed import Validator, zone_key
 from wgsd.zone.answers import Authority
 from wgsd.zone.catalog import Catalog
 from wgsd.zone.history import History
