@@ -124,3 +124,13 @@ def test_two_hosts_of_the_mesh_must_be_named(mesh: Site, other: str) -> None:
     run = mesh.run("-e", "wgsd_from=alice", "-e", f"wgsd_to={other}", playbook="wgsd.mesh.doctor")
     assert run.status != 0
     assert "Name two hosts of the mesh" in run.output
+
+
+@pytest.mark.parametrize(
+    "variable", ["wgsd_via=bob", "wgsd_via=", "wgsd_doctor_seconds=0", "wgsd_doctor_port=https"]
+)
+def test_a_way_of_examining_that_there_is_not(mesh: Site, variable: str) -> None:
+    case = ("-e", "wgsd_from=alice", "-e", "wgsd_to=bob", "-e", variable)
+    run = mesh.run(*case, playbook="wgsd.mesh.doctor")
+    assert run.status != 0
+    assert "wgsd_via must name a host of the group wgsd_registry (registry)" in run.output

@@ -40,9 +40,9 @@ class Registry:
         secret = site.lab.host("registry").run(["cat", KEY_FILE]).stdout
         site.lab.host("alice").run(["sh", "-c", f"umask 77; cat > /root/key <<'E'\n{secret}\nE"])
 
-    def run(self) -> Run:
+    def run(self, *arguments: str) -> Run:
         """Run the playbook."""
-        return self.site.run("--extra-vars", json.dumps(VARIABLES))
+        return self.site.run("--extra-vars", json.dumps(VARIABLES), *arguments)
 
     def dig(self, *question: str) -> str:
         """Ask at the public address, from outside the tunnel; its columns have one space each."""
@@ -86,3 +86,10 @@ def test_a_second_run_changes_nothing(registry: Registry) -> None:
     run = registry.run()
     assert run.status == 0, run.output
     assert run.count("changed") == {"registry": 0, "alice": 0}, run.output
+
+
+@pytest.mark.long
+def test_check_mode_finds_nothing_to_do_then(registry: Registry) -> None:
+    foretold = registry.run("--check", "--diff")
+    assert foretold.status == 0, foretold.output
+    assert foretold.count("changed") == {"registry": 0, "alice": 0}
