@@ -14,7 +14,7 @@ PYTHON := .venv/bin/python
 BESIDE := --dist loadfile --no-loadscope-reorder
 LAB := $(PYTHON) -m pytest tests $(addprefix --ignore=tests/,unit kernel bench browser)
 BENCH := PYTHONPATH=plugins/module_utils:.collections $(PYTHON) -m tests.bench
-LAYERS := lint test-unit test-sanity test-browser test-lab test-kernel test-molecule test-artifact
+LAYERS := lint test-unit test-pythons test-sanity test-browser test-lab test-kernel test-molecule test-artifact
 
 .PHONY: help
 help: ## Show the targets
@@ -44,9 +44,13 @@ lint: setup ## Check style, types and documentation without running anything
 test-unit: setup ## Test the engine and the plugins in isolation
 	@$(PYTHON) -m pytest tests/unit $(BESIDE) -n 2
 
+.PHONY: test-pythons
+test-pythons: setup ## Run the unit tests by ansible-test on the oldest and the newest Python
+	@tools/ansible-test units
+
 .PHONY: test-sanity
 test-sanity: setup ## Run ansible-test sanity on every supported Python found here
-	@tools/sanity
+	@tools/ansible-test sanity
 
 .PHONY: test-browser
 test-browser: setup ## Open the page of wgsd.mesh.status in a real Chromium
@@ -73,8 +77,9 @@ test-molecule: setup ## Run the scenarios on systemd hosts: check, converge, ide
 	@$(PYTHON) tools/run_molecule.py
 
 .PHONY: test-long
-test-long: setup ## Run what make test has no time for: sanity on the newest ansible-core, all scenarios, long tests
-	@tools/sanity-newest
+test-long: setup ## Run what make test has no time for: other Pythons and ansible-cores, all scenarios, long tests
+	@tools/ansible-test-newest sanity
+	@tools/ansible-test units all
 	@$(PYTHON) tools/run_molecule.py --all
 	@$(LAB) -m long $(BESIDE) -n 2
 

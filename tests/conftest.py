@@ -15,6 +15,8 @@ import sys
 import pytest
 
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
+# The engine as `wgsd`, the helpers as `tests.lab`: now, since pytest imports other conftests next.
+sys.path[:0] = [str(_ROOT / "plugins" / "module_utils"), str(_ROOT)]
 _MARKERS = (
     "unit: needs nothing but Python",
     "lab: builds namespaces, NAT routers and userspace WireGuard; needs root",
@@ -52,8 +54,7 @@ _RANK = {name: rank for rank, name in enumerate(FIRST)}
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Find the engine as `wgsd` and the helpers as `tests.lab`, and know the markers."""
-    sys.path[:0] = [str(_ROOT / "plugins" / "module_utils"), str(_ROOT)]
+    """Register the markers."""
     for marker in _MARKERS:
         config.addinivalue_line("markers", marker)
 

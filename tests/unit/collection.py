@@ -18,6 +18,11 @@ MODULE_UTILS = ROOT / "plugins" / "module_utils"
 COLLECTIONS = pathlib.Path(os.environ.get("ANSIBLE_COLLECTIONS_PATH", ROOT / ".collections"))
 
 
+def python_path(*folders: pathlib.Path) -> str:
+    """Return what ``PYTHONPATH`` shall be for a child that is to find modules in *folders* too."""
+    return os.pathsep.join([*map(str, folders), *filter(None, [os.environ.get("PYTHONPATH")])])
+
+
 def program(name: str) -> str:
     """Return the path of a program of Ansible's: beside this Python, or in ansible-test's PATH.
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import pathlib
 import subprocess
 import typing as t
@@ -26,7 +25,7 @@ from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.names import (
     txt_strings,
 )
 
-from tests.unit.collection import ROOT, ansible_environment, program
+from tests.unit.collection import ROOT, ansible_environment, program, python_path
 from tests.unit.plugins.module_utils.wgsd.scripted_dns import ScriptedServer, respond
 
 pytestmark = pytest.mark.unit
@@ -74,9 +73,7 @@ def template(
     variables = {"wgsd_zone": ZONE, **variables}
     environment = ansible_environment()
     if path:
-        environment["PYTHONPATH"] = os.pathsep.join(
-            [str(path), *filter(None, [os.environ.get("PYTHONPATH")])]
-        )
+        environment["PYTHONPATH"] = python_path(path)
     if config:
         environment["ANSIBLE_CONFIG"] = str(config)
     done = subprocess.run(

@@ -19,7 +19,7 @@ import dns.rcode
 import dns.tsig
 import pytest
 
-from tests.unit.collection import COLLECTIONS
+from tests.unit.collection import COLLECTIONS, python_path
 
 pytest.importorskip("ansible")
 
@@ -168,7 +168,7 @@ def test_names_what_cannot_be_used_and_shows_no_secret(options, problem):
 def test_a_library_that_is_missing_is_named_with_its_debian_package():
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_DNSPYTHON],
-        env={**os.environ, "PYTHONPATH": str(COLLECTIONS)},
+        env={**os.environ, "PYTHONPATH": python_path(COLLECTIONS)},
         capture_output=True,
         text=True,
         check=False,
