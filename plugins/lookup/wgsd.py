@@ -30,8 +30,8 @@ options:
       - All terms of a call are looked up at once, so give many to one call rather than call often.
       - Without any, all peers of the zone that have an endpoint are returned, sorted by name, then
         by key. The zone is transferred for that, or browsed if its server does not transfer it.
-      - An empty list is a term, and gives an empty list. Hand over a list as it is, not with C(*) in
-        front, of which nothing remains if it is empty.
+      - An empty list is a term, and gives an empty list. Hand over a list as it is, without the
+        C(*) of which nothing remains if it is empty.
     type: list
     elements: string
   on_missing:
