@@ -103,7 +103,7 @@ keyed_groups:
     default_value: other
 cache: true
 cache_plugin: ansible.builtin.jsonfile
-cache_connection: /var/tmp/wgsd-inventory
+cache_connection: ~/.cache/wgsd-inventory
 cache_timeout: 600
 """
 
@@ -115,6 +115,7 @@ from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.errors import WgsdE
 from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.names import check_zone
 from ansible_collections.wgsd.mesh.plugins.plugin_utils._connection import (
     Connection,
+    parse_tsig,
     render_variables,
 )
 from ansible_collections.wgsd.mesh.plugins.plugin_utils._hosts import (
@@ -183,18 +184,28 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
 
     def _told(self, path: str, use_cache: bool) -> dict[str, t.Any]:
         """Return what the zone's servers say, or said at a time that is still good enough."""
-        zone = check_zone(str(self.get_option("zone")))
+        asked = self._asked()
         caching, key = self.get_option("cache"), self.get_cache_key(path)
         if caching and use_cache:
             kept = self._cache.get(key)
-            if kept and kept["zone"] == zone:
+            if kept and kept.get("asked") == asked:
                 return dict(kept)
         connection = Connection.from_options(self.get_option, self._warn)
         peers, problems = peers_of(connection.listing())
-        told = {"zone": zone, "peers": peers, "problems": problems}
+        told = {"asked": asked, "peers": peers, "problems": problems}
         if caching:
             self._cache[key] = told
         return told
+
+    def _asked(self) -> dict[str, t.Any]:
+        """Return what is asked, and whom: the same file may ask others, by a variable."""
+        signed = parse_tsig(self.get_option("tsig"))
+        return {
+            "zone": check_zone(str(self.get_option("zone"))),
+            "servers": [str(server) for server in self.get_option("server")],
+            "port": self.get_option("port"),
+            "key": signed.name if signed else "",
+        }
 
     def _add(self, host: InventoryHost) -> None:
         name = self.inventory.add_host(host.name)

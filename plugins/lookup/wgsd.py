@@ -30,6 +30,8 @@ options:
       - All terms of a call are looked up at once, so give many to one call rather than call often.
       - Without any, all peers of the zone that have an endpoint are returned, sorted by name, then
         by key. The zone is transferred for that, or browsed if its server does not transfer it.
+      - An empty list is a term, and gives an empty list. Hand over a list as it is, without the
+        C(*) of which nothing remains if it is empty.
     type: list
     elements: string
   on_missing:
@@ -172,7 +174,9 @@ class LookupModule(LookupBase):
         set_by = render_variables(self.option_definitions, variables, self._templar.template)
         self.set_options(var_options=set_by, direct=kwargs)
         try:
-            return self._run([parse_key(str(term)) for term in self._flatten(terms)])
+            keys = [parse_key(str(term)) for term in self._flatten(terms)]
+            # Peers were named, and there are none: not everybody is meant.
+            return [] if terms and not keys else self._run(keys)
         except WgsdError as exc:
             raise AnsibleLookupError(f"wgsd: {exc}") from exc
 

@@ -76,13 +76,12 @@ def test_every_alert_is_tried_when_it_is_to_be_raised_and_when_it_is_not():
         for group in yaml.safe_load(ALERTS.read_text())["groups"]
         for rule in group["rules"]
     }
-    tried = [
+    tried = {
         (case["alertname"], bool(case["exp_alerts"]))
         for test in yaml.safe_load(TESTS.read_text())["tests"]
         for case in test["alert_rule_test"]
-    ]
-    assert len(tried) == len(set(tried))
-    assert set(tried) == {(name, raised) for name in alerts for raised in (True, False)}
+    }
+    assert tried == {(name, raised) for name in alerts for raised in (True, False)}
 
 
 def test_panels_of_the_dashboard_lie_beside_one_another():

@@ -210,6 +210,19 @@ def test_a_cache_answers_until_it_is_flushed(source, server, tmp_path):
     assert len(server.asked) > asked
 
 
+def test_a_cache_answers_for_the_servers_alone_that_were_asked(source, tmp_path):
+    caching = {
+        "cache": True,
+        "cache_plugin": "ansible.builtin.jsonfile",
+        "cache_connection": str(tmp_path / "cache"),
+    }
+    source.listed(**caching)
+    with ScriptedServer(serving(MESH[:1])) as other:
+        listed = source.listed(server=str(other.endpoint), **caching)
+        assert other.asked
+    assert list(listed["_meta"]["hostvars"]) == ["alice"]
+
+
 def test_without_a_transfer_peers_are_browsed(tmp_path):
     with ScriptedServer(serving(MESH, transfers=False)) as server:
         listed = Source(tmp_path, server).listed()

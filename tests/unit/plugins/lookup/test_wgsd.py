@@ -224,6 +224,12 @@ def test_queries_are_signed_with_a_key_out_of_variables():
     assert found == ["192.0.2.20:51820"]
 
 
+def test_an_empty_list_of_keys_gives_nothing_and_asks_nobody():
+    with ScriptedServer(zone) as server:
+        assert template(f"query('wgsd.mesh.wgsd', [], server='{server.endpoint}')") == []
+        assert not server.asked
+
+
 def test_all_options_can_be_set_by_ini(tmp_path):
     secret = base64.b64encode(b"s" * 32).decode()
     key = dns.tsig.Key("ops.example.com.", secret, "hmac-sha256")
