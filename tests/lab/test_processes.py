@@ -224,6 +224,74 @@ def test_a_reload_with_a_bad_configuration_is_refused_and_all_goes_on(serving: B
     assert serving.port_of(ALICE) == 41414
 
 
+@pytest.mark.parametrize("field", ["listen", "metrics"])
+def test_a_reload_to_an_address_that_is_taken_is_refused_and_all_goes_on(
+    serving: Bed, field: str
+) -> None:
+    responder = serving.responder
+    assert responder
+    serving.until(lambda: bool(responder.children("notifier")))
+    before = set(responder.children())
+    with serving.host.network():
+        other = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    with other:
+        other.bind(("127.0.0.1", 5353))
+        other.listen()
+        taken = "127.0.0.1:5353"
+        responder.configure(**{field: [f"{TUNNEL}:53", taken] if field == "listen" else taken})
+        responder.process.send_signal(signal.SIGHUP)
+        assert "RELOADING" in responder.told()
+        assert responder.told()["READY"] == "1"
+        assert f"not reloaded: wgsd responder: cannot listen on {taken}" in responder.log
+        assert f"change '{field}'" in responder.log
+        assert set(responder.children()) == before
+        assert serving.port_of(ALICE) == 41414
+    responder.process.send_signal(signal.SIGHUP)
+    assert "RELOADING" in responder.told()
+    responder.wait_ready()
+    assert serving.port_of(ALICE) == 41414
+    assert responder.process.poll() is None
+
+
+@pytest.mark.parametrize("field", ["listen", "metrics"])
+def test_a_service_that_starts_again_goes_on_without_an_address_that_is_taken(
+    serving: Bed, field: str
+) -> None:
+    responder = serving.responder
+    assert responder
+    with serving.host.network():
+        other = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    with other:
+        other.bind(("127.0.0.1", 5353))
+        other.listen()
+        taken = "127.0.0.1:5353"
+        responder.configure(**{field: [f"{TUNNEL}:53", taken] if field == "listen" else taken})
+        responder.restart()
+        while f"cannot listen on {taken}" not in responder.told().get("STATUS", ""):
+            pass
+        assert serving.port_of(ALICE) == 41414
+    responder.wait_ready()
+    assert serving.port_of(ALICE) == 41414
+    serving.until(lambda: responder.report["trouble"] == [])
+
+
+def test_all_addresses_take_the_place_of_one_in_a_restart_and_not_in_a_reload(
+    serving: Bed,
+) -> None:
+    responder = serving.responder
+    assert responder
+    responder.configure(listen=["0.0.0.0:53"])
+    responder.process.send_signal(signal.SIGHUP)
+    assert "RELOADING" in responder.told()
+    assert responder.told()["READY"] == "1"
+    assert "restart the service instead of reloading it" in responder.log
+    assert serving.port_of(ALICE) == 41414
+    responder.restart()
+    responder.wait_ready()
+    assert serving.port_of(ALICE) == 41414
+    assert sorted(responder.stored) == ["tcp-0.0.0.0-53", "udp-0.0.0.0-53"]
+
+
 def test_queries_wait_in_the_kept_sockets_while_the_service_restarts(serving: Bed) -> None:
     responder = serving.responder
     assert responder
