@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import typing as t
 
@@ -21,6 +22,7 @@ from . import exporter, keys
 from .reload import Bound, bound
 from .sockets import listen, listen_tcp
 from .supervisor import Supervisor
+from .watcher import READ_PATIENCE
 
 #: The longest zone, in bytes on the wire, whose SRV answers with two allowed IPs fit 512 bytes.
 COMFORTABLE_ZONE = 100
@@ -37,7 +39,8 @@ def run(settings: ResponderSettings) -> int:
     prepare()
     # The watcher takes them up again; whoever faces the network never has them.
     privileges.set_aside(privileges.READ_DEVICE)
-    Supervisor(settings, open_device=open_device, read_addresses=addresses).run()
+    patient = functools.partial(open_device, patience=READ_PATIENCE)
+    Supervisor(settings, open_device=patient, read_addresses=addresses).run()
     return 0
 
 

@@ -57,12 +57,15 @@ def watch(
     """Poll *watchers* and send what they find until the other end of *control* is closed."""
     told: dict[str, Sighting] = {}
     beat_due = 0.0
+    pulse = _Pulse(control, monotonic)
     try:
         while True:
             for watcher in watchers:
                 if watcher.due <= monotonic():
                     for delta in watcher.poll():
                         control.sendall(frames.frame(_DELTA + delta.encode()))
+                    # Many slow devices together may take long.
+                    pulse.beat()
             seen = {w.device: Sighting(w.index, w.addresses, w.trouble) for w in watchers}
             if seen != told or monotonic() >= beat_due:
                 facts = {device: dataclasses.astuple(seen[device]) for device in seen}
