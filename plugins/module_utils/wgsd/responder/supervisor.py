@@ -312,9 +312,12 @@ class Supervisor:
         if objections:
             self._refuse_reload(objections)
             return
+        if not self._lookout.stop():
+            # The next program would start another beside it.
+            self._refuse_reload([self._lookout.trouble])
+            return
         log.info("reloading")
         self._count()
-        self._lookout.stop()
         self._notification.stop()
         self._publishing.stop()
         self._stop_exporter()
@@ -342,6 +345,7 @@ class Supervisor:
 
     def _troubles(self) -> list[str]:
         troubles = [seen.trouble for seen in self._lookout.sightings.values() if seen.trouble]
+        troubles += [self._lookout.trouble] if self._lookout.trouble else []
         troubles += [self._listening.trouble] if self._listening.trouble else []
         troubles += [str(self._unexported)] if self._unexported else []
         if not self._listening.listeners:
