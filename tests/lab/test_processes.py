@@ -309,6 +309,49 @@ def test_queries_wait_in_the_kept_sockets_while_the_service_restarts(serving: Be
     assert asker.refused == 0
 
 
+@pytest.fixture
+def disk(bed: Bed, tmp_path: pathlib.Path) -> t.Iterator[pathlib.Path]:
+    """A file system of its own, which can be frozen: who writes to it then cannot be killed."""
+    image, folder = tmp_path / "image", tmp_path / "disk"
+    image.write_bytes(bytes(8 << 20))
+    folder.mkdir()
+    subprocess.run(["mkfs.ext4", "-q", str(image)], check=True)
+    mount = bed.host.command(["mount", "-o", "loop", str(image), str(folder)])
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("nothing can be mounted here")
+    try:
+        yield folder
+    finally:
+        subprocess.run(bed.host.command(["fsfreeze", "-u", str(folder)]), check=False)
+        if bed.responder:
+            bed.responder.process.terminate()
+            bed.responder.process.wait(10)
+        bed.host.run(["umount", str(folder)])
+
+
+def test_a_disk_that_hangs_takes_no_answer_with_it(bed: Bed, disk: pathlib.Path) -> None:
+    bed.start_device()
+    responder = bed.start(state_dir=str(disk))
+    bed.until(lambda: bed.port_of(ALICE) == 41414)
+    (watcher,) = responder.children("watcher")
+    bed.host.run(["fsfreeze", "-f", str(disk)])
+    # Who transfers the zone is written down, and so is a version.
+    bed.dig("+tcp", ZONE, "AXFR")
+    bed.set(ALICE, "endpoint", "198.51.100.1:2222")
+    bed.until(lambda: responder.report["watcher_restarts"] == 1, patience=40)
+    assert f"watcher {watcher} was killed and does not end" in responder.report["trouble"][0]
+    assert responder.children("watcher") == [watcher]
+    assert bed.port_of(ALICE) == 41414
+    responder.process.send_signal(signal.SIGHUP)
+    bed.until(lambda: "not reloaded: watcher" in responder.log)
+    assert bed.port_of(ALICE) == 41414
+    bed.host.run(["fsfreeze", "-u", str(disk)])
+    bed.until(lambda: bed.port_of(ALICE) == 2222)
+    bed.until(lambda: responder.report["trouble"] == [])
+    assert responder.children("watcher") != [watcher]
+    assert "ended unasked" in responder.log
+
+
 def test_a_device_made_anew_is_asked_through_its_new_interface(serving: Bed) -> None:
     assert serving.device
     serving.device.stop()
