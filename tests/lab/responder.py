@@ -92,7 +92,7 @@ class Responder:
         kept = list(self.stored.values())
         if kept:
             # What sd_listen_fds(3) describes: files from number 3 on, meant for this process.
-            moves = "".join(f"exec {3 + i}<&{fd}; " for i, fd in enumerate(kept))
+            moves = "".join(f"exec {3 + i}<&{fd}-; " for i, fd in enumerate(kept))
             script = f'{moves}LISTEN_PID=$$ LISTEN_FDS={len(kept)} exec "$@"'
             command = ["bash", "-c", script, "bash", *command]
         with self._log.open("ab") as log:

@@ -42,6 +42,7 @@ from .responder import (
     Responder,
     instance,
 )
+from .wireguard import kind, start
 
 pytestmark = pytest.mark.lab
 
@@ -177,6 +178,45 @@ def test_a_device_that_goes_and_comes_back_is_served_all_the_while(bed: Bed) -> 
     bed.set(ALICE, "endpoint", "198.51.100.1:777")
     bed.until(lambda: bed.port_of(ALICE) == 777)
     assert responder.log.count("last endpoints are served") == 1
+
+
+@pytest.mark.skipif(kind() == "kernel", reason="the kernel's device cannot hang alone")
+def test_devices_that_hang_keep_no_other_zone_from_being_fresh(bed: Bed) -> None:
+    bed.start_device()
+    hung = [
+        start(bed.host, f"wg{number}", address=f"10.0.{number}.254/24", listen_port=0)
+        for number in (1, 2, 3)
+    ]
+    zones = [{"zone": ZONE, "device": "wg0"}]
+    zones += [{"zone": f"{one.interface}.test.", "device": one.interface} for one in hung]
+    with contextlib.ExitStack() as stack:
+        for one in hung:
+            assert one.process
+            stack.callback(one.stop)
+            stack.callback(one.process.send_signal, signal.SIGCONT)
+            one.process.send_signal(signal.SIGSTOP)
+        responder = bed.start(zones=zones)
+        bed.until(lambda: bed.port_of(ALICE) == 41414, patience=5)
+        end, delays, port = time.monotonic() + 12, [], 2000
+        while time.monotonic() < end:
+            port += 1
+            bed.set(ALICE, "endpoint", f"198.51.100.1:{port}")
+            delays.append(bed.until(lambda port=port: bed.port_of(ALICE) == port))
+            time.sleep(0.1)
+        print(f"median {statistics.median(delays):.3f} s, longest {max(delays):.3f} s")
+        assert statistics.median(delays) < FRESH
+        assert max(delays) < 1.5
+        bed.until(lambda: responder.log.count("no answer within 10 s") == 3)
+        assert responder.report["watcher_restarts"] == 0
+
+        def known() -> list[bool]:
+            return [zone["known"] for zone in responder.report["zones"]]
+
+        assert known() == [True, False, False, False]
+        for one in hung:
+            assert one.process
+            one.process.send_signal(signal.SIGCONT)
+        bed.until(lambda: all(known()), patience=5)
 
 
 def test_workers_need_no_library_file_that_root_alone_can_read(

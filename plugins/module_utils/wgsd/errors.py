@@ -49,6 +49,10 @@ class NoDeviceError(DeviceError):
     """There is no WireGuard device of that name (yet, or any more)."""
 
 
+class SlowDeviceError(DeviceError):
+    """The WireGuard device has not replied yet: the next read goes on waiting for this reply."""
+
+
 class ServerError(WgsdError):
     """No DNS server gave a usable answer."""
 

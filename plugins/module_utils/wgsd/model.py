@@ -79,6 +79,17 @@ class Endpoint:
         """The address with its scope (``fe80::1%2``) if it has one."""
         return f"{self.address}%{self.scope_id}" if self.scope_id else self.address
 
+    def overlaps(self, other: Endpoint) -> bool:
+        """Whether who is bound to the one keeps others from the other: ``0.0.0.0`` stands for all.
+
+        IPv4 and IPv6 are apart, as they are for sockets with IPV6_V6ONLY.
+        """
+        if self.port != other.port or self.is_ipv6 != other.is_ipv6:
+            return False
+        return self.host == other.host or any(
+            ipaddress.ip_address(one.address).is_unspecified for one in (self, other)
+        )
+
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if self.is_ipv6 else f"{self.host}:{self.port}"
 

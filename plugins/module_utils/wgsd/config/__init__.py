@@ -95,11 +95,13 @@ def load_responder(path: pathlib.Path) -> ResponderSettings:
     no_keys: dict[str, TsigKey] = {}
     keys = top.optional("keys", read_keys, no_keys)
     zones = _zones(top.required("zones"), keys)
+    nowhere: tuple[Endpoint, ...] = ()
+    listen = top.optional("listen", _listen, nowhere)
     return ResponderSettings(
         zones=zones,
-        listen=top.optional("listen", lambda f: f.each(_listen_address), ()),
+        listen=listen,
         workers=top.optional("workers", lambda f: f.number(1, WORKERS_MAX), _cores()),
-        metrics=top.optional("metrics", _metrics_address, None),
+        metrics=top.optional("metrics", lambda f: _metrics_address(f, listen), None),
         keys=keys,
         catalog=top.optional("catalog", lambda f: _catalog(f, zones, keys), None),
         rate_limit=top.optional(
@@ -332,6 +334,20 @@ def _names(field: Field) -> dict[PublicKey, str]:
     return names
 
 
+def _listen(field: Field) -> tuple[Endpoint, ...]:
+    """Read addresses, each of which can be bound beside the others."""
+    found: list[Endpoint] = []
+    for item in field.items():
+        endpoint = _listen_address(item)
+        if endpoint in found:
+            item.fail(f"{endpoint} is already there", "give each address once")
+        for other in found:
+            if other.overlaps(endpoint):
+                item.fail(f"{other} and {endpoint} overlap", "leave one of them out")
+        found.append(endpoint)
+    return tuple(found)
+
+
 def _listen_address(field: Field) -> Endpoint:
     text = field.text()
     for wildcard in ("0.0.0.0", "[::]", "::"):
@@ -344,13 +360,17 @@ def _listen_address(field: Field) -> Endpoint:
     return field.parse_with(server_address, text)
 
 
-def _metrics_address(field: Field) -> Endpoint:
+def _metrics_address(field: Field, listen: t.Iterable[Endpoint]) -> Endpoint:
     text = field.text()
     if text.startswith(("0.0.0.0", "[::]")) or text == "::":
         field.fail(
             f"{text!r} would tell everyone", "give a loopback address or one within a tunnel"
         )
-    return field.parse_with(lambda address: Endpoint.parse(address, METRICS_PORT), text)
+    metrics = field.parse_with(lambda address: Endpoint.parse(address, METRICS_PORT), text)
+    for other in listen:
+        if other.overlaps(metrics):
+            field.fail(f"{metrics} overlaps with {other} in 'listen'", "give another port")
+    return metrics
 
 
 def _absolute_path(field: Field) -> pathlib.Path:

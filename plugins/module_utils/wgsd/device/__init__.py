@@ -15,8 +15,11 @@ from .userspace import UserspaceBackend
 __all__ = ["Backend", "find_devices", "has_wireguard", "open_device"]
 
 
-def open_device(name: str) -> Backend:
+def open_device(name: str, patience: float | None = None) -> Backend:
     """Open the WireGuard device *name*: the userspace one if its socket accepts, else the kernel's.
+
+    Args:
+        patience: See `UserspaceBackend`; the kernel replies at once.
 
     Raises:
         NoDeviceError: there is neither.
@@ -24,7 +27,7 @@ def open_device(name: str) -> Backend:
     """
     unreachable: DeviceError | None = None
     try:
-        return UserspaceBackend(name)
+        return UserspaceBackend(name, patience=patience)
     except NoDeviceError:
         pass
     except DeviceError as exc:

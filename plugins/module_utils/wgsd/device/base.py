@@ -26,6 +26,7 @@ class Backend(t.Protocol):
 
         Raises:
             NoDeviceError: the device is gone.
+            SlowDeviceError: it has not replied yet, and the reader wanted to wait no longer.
             DeviceError: it cannot be read (rights, protocol, no answer for 10 s).
         """
 

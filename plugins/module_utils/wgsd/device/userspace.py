@@ -19,7 +19,7 @@ import socket
 import time
 import typing as t
 
-from ..errors import DeviceError, UsageError
+from ..errors import DeviceError, SlowDeviceError, UsageError
 from ..keys import KEY_BYTES, PublicKey
 from ..model import Device, Endpoint, Peer, PeerChange
 from . import addresses, base, x25519
@@ -51,11 +51,26 @@ class UserspaceBackend:
     kind = "userspace"
 
     def __init__(
-        self, name: str, *, folder: pathlib.Path = SOCKET_FOLDER, timeout: float = TIMEOUT
+        self,
+        name: str,
+        *,
+        folder: pathlib.Path = SOCKET_FOLDER,
+        timeout: float = TIMEOUT,
+        patience: float | None = None,
     ) -> None:
+        """Open the device.
+
+        Args:
+            timeout: Seconds for one whole operation.
+            patience: Seconds without a sign of the device after which `read` raises
+                `SlowDeviceError`; called again, it goes on without waiting. None: it waits.
+        """
         self._name = name
         self._path = folder / f"{name}.sock"
         self._timeout = timeout
+        self._patience = patience
+        #: What `read` has asked for and not got yet.
+        self._pending: _Request | None = None
         # The public key, found by a digest of the private key, which is not kept.
         self._known_key: tuple[bytes, PublicKey] | None = None
         self._memory = PeerMemory(parse_peer, counters)
@@ -63,7 +78,7 @@ class UserspaceBackend:
 
     def read(self) -> Device:
         """Take a snapshot. See `base.Backend.read`."""
-        reply = self._exchange("get=1\n\n")
+        reply = self._read_reply()
         try:
             return self._parse(reply)
         except (ValueError, OverflowError, UsageError) as exc:
@@ -104,7 +119,8 @@ class UserspaceBackend:
             self._exchange("\n".join(lines) + "\n\n")
 
     def close(self) -> None:
-        """Forget the peers with their keys; no socket outlives its operation."""
+        """Forget the peers with their keys, and what has been asked for."""
+        self._drop_pending()
         self._memory.forget()
 
     def __enter__(self) -> UserspaceBackend:
@@ -126,30 +142,74 @@ class UserspaceBackend:
         return connection
 
     def _exchange(self, request: str) -> bytes:
-        """Send *request* and return the reply's lines without the last one, ``errno=0``.
+        """Send *request* and return its reply, as `_receive` does."""
+        asked = self._ask(request)
+        with asked.connection:
+            return self._receive(asked, None)
+
+    def _read_reply(self) -> bytes:
+        first, patience = self._patience, self._patience
+        if self._pending is None:
+            self._pending = self._ask("get=1\n\n")
+        elif patience is not None:
+            first = 0.0
+        try:
+            reply = self._receive(self._pending, patience, first)
+        except SlowDeviceError:
+            raise
+        except DeviceError:
+            self._drop_pending()
+            raise
+        self._drop_pending()
+        return reply
+
+    def _drop_pending(self) -> None:
+        if self._pending is not None:
+            self._pending.connection.close()
+        self._pending = None
+
+    def _ask(self, request: str) -> _Request:
+        deadline = time.monotonic() + self._timeout
+        connection = self._connect()
+        try:
+            connection.sendall(request.encode("ascii"))
+        except OSError as exc:
+            connection.close()
+            raise self._broken(exc) from None
+        return _Request(connection, deadline)
+
+    def _receive(
+        self, request: _Request, patience: float | None, first: float | None = None
+    ) -> bytes:
+        """Return the reply's lines without the last one, ``errno=0``.
 
         Each line has its newline in front, so that a peer always starts in the same way.
+
+        Args:
+            patience: Seconds that it may be silent; None for all that are left to it.
+            first: The same, before its first part.
         """
-        deadline = time.monotonic() + self._timeout
-        reply = bytearray(b"\n")
-        buffer = memoryview(bytearray(_RECEIVE_BYTES))
-        with self._connect() as connection:
-            try:
-                connection.sendall(request.encode("ascii"))
-                # The connection stays open for more requests: an empty line ends the reply.
-                while not reply.endswith(b"\n\n"):
-                    left = deadline - time.monotonic()
-                    if left <= 0:
-                        raise TimeoutError
-                    connection.settimeout(left)
-                    size = connection.recv_into(buffer)
-                    if not size:
-                        raise self._garbage("it ends in the middle")
-                    reply += buffer[:size]
-            except (ConnectionResetError, BrokenPipeError):
-                raise base.no_device(self._name) from None
-            except OSError as exc:
-                raise self._failure("gives no reply", exc) from None
+        connection, reply = request.connection, request.reply
+        wait = first
+        try:
+            # The connection stays open for more requests: an empty line ends the reply.
+            while not reply.endswith(b"\n\n"):
+                left = request.deadline - time.monotonic()
+                if left <= 0:
+                    raise TimeoutError
+                connection.settimeout(left if wait is None else min(left, wait))
+                size = connection.recv_into(request.buffer)
+                if not size:
+                    raise self._garbage("it ends in the middle")
+                reply += request.buffer[:size]
+                wait = patience
+        except OSError as exc:
+            is_silent = isinstance(exc, (BlockingIOError, socket.timeout, TimeoutError))
+            if is_silent and patience is not None and time.monotonic() < request.deadline:
+                raise SlowDeviceError(f"the device {self._name} has not replied yet") from None
+            if is_silent:
+                raise self._failure("gives no reply", TimeoutError()) from None
+            raise self._broken(exc) from None
         end = reply.rfind(b"\n", 0, -2)
         name, _equals, value = reply[end + 1 : -2].partition(b"=")
         if name != b"errno" or not value.lstrip(b"-").isdigit():
@@ -159,6 +219,11 @@ class UserspaceBackend:
         if code:
             raise _refusal(self._name, code)
         return bytes(memoryview(reply)[:end])
+
+    def _broken(self, exc: OSError) -> DeviceError:
+        if isinstance(exc, (ConnectionResetError, BrokenPipeError)):
+            return base.no_device(self._name)
+        return self._failure("gives no reply", exc)
 
     def _parse(self, reply: bytes) -> Device:
         if b"%" in reply:
@@ -200,6 +265,20 @@ class UserspaceBackend:
             remedy = "see whether its WireGuard process still works"
         reason = exc.strerror or f"no answer within {self._timeout:g} s"
         return DeviceError(f"{self._path}: the device {self._name} {what}: {reason}", remedy)
+
+
+class _Request:
+    """One request and what has come of its reply.
+
+    Attributes:
+        deadline: When it is given up, in the monotonic clock's seconds.
+    """
+
+    def __init__(self, connection: socket.socket, deadline: float) -> None:
+        self.connection = connection
+        self.deadline = deadline
+        self.reply = bytearray(b"\n")
+        self.buffer = memoryview(bytearray(_RECEIVE_BYTES))
 
 
 class _BadReplyError(ValueError):

@@ -6,19 +6,23 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import typing as t
 
 from .. import privileges
-from ..config import Access, Remote, ResponderSettings, ZoneSettings
+from ..config import DNS_PORT, Access, Remote, ResponderSettings, ZoneSettings
 from ..device import open_device
 from ..device.link import addresses, prepare
-from ..errors import DeviceError
+from ..errors import DeviceError, UsageError
 from ..model import Endpoint
 from ..thirdparty import dns
 from ..zone.version import Interface, tunnel_addresses
 from . import exporter, keys
+from .reload import Bound, bound
+from .sockets import listen, listen_tcp
 from .supervisor import Supervisor
+from .watcher import READ_PATIENCE
 
 #: The longest zone, in bytes on the wire, whose SRV answers with two allowed IPs fit 512 bytes.
 COMFORTABLE_ZONE = 100
@@ -35,19 +39,24 @@ def run(settings: ResponderSettings) -> int:
     prepare()
     # The watcher takes them up again; whoever faces the network never has them.
     privileges.set_aside(privileges.READ_DEVICE)
-    Supervisor(settings, open_device=open_device, read_addresses=addresses).run()
+    patient = functools.partial(open_device, patience=READ_PATIENCE)
+    Supervisor(settings, open_device=patient, read_addresses=addresses).run()
     return 0
 
 
 def check(settings: ResponderSettings) -> list[str]:
     """Return warnings about what would keep the responder from being of use.
 
-    Nothing is bound and nothing written: another responder may be running.
+    Nothing is bound and nothing written: another responder may be running. If that is one which
+    asks before it reloads, what it would have to bind anew is bound for a moment.
 
     Raises:
         DependencyError: a library is missing.
+        UsageError: a reload could not bind an address.
     """
     warnings: list[str] = []
+    if (responder := bound()) is not None:
+        _check_addresses(settings, responder)
     if settings.metrics is not None:
         exporter.check()
         warnings += _metrics_warnings(settings, settings.metrics)
@@ -70,6 +79,35 @@ def check(settings: ResponderSettings) -> list[str]:
             f"state_dir {settings.state_dir} is no directory; serials start from the clock"
         )
     return warnings
+
+
+def _check_addresses(settings: ResponderSettings, responder: Bound) -> None:
+    """See whether *responder* could go on with *settings*.
+
+    Raises:
+        UsageError: it could not bind an address.
+    """
+    inside = [
+        Endpoint(address, DNS_PORT)
+        for device in dict.fromkeys(zone.device for zone in settings.zones)
+        for address in tunnel_addresses(_interfaces(device))
+    ]
+    for endpoint in settings.listen or inside:
+        for one in responder.listen:
+            # Its workers answer there until those that come after them do elsewhere.
+            if one != endpoint and one.overlaps(endpoint):
+                raise UsageError(
+                    f"cannot listen on {endpoint} while the responder is bound to {one}",
+                    "restart the service instead of reloading it",
+                )
+    for endpoint in settings.listen:
+        if not any(one.overlaps(endpoint) for one in (*responder.listen, *responder.metrics)):
+            listen(endpoint).close()
+    metrics = settings.metrics
+    if metrics and not any(
+        one.overlaps(metrics) for one in (*responder.listen, *responder.metrics)
+    ):
+        listen_tcp(metrics, "metrics").close()
 
 
 def _metrics_warnings(settings: ResponderSettings, metrics: Endpoint) -> t.Iterator[str]:

@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds between two starts of a process that goes on ending.
 RESTART_PERIOD = 5.0
+#: Seconds for which one that was killed is waited for: who waits for a disk may take for ever.
+KILL_PATIENCE = 0.5
 #: Bytes read from a control socket at a time.
 CONTROL_BYTES = 1 << 20
 #: Signals that mean something to the supervisor.
@@ -87,6 +89,8 @@ class Kept:
         self._monotonic = monotonic
         self._hear = hear
         self._running: tuple[int, socket.socket] | None = None
+        #: One that was killed and has not ended yet.
+        self._dying: int | None = None
         self._outgoing = bytearray()
         self._incoming = bytearray()
         self._next_start = 0.0
@@ -101,6 +105,9 @@ class Kept:
         now = self._monotonic()
         if self._running:
             return RESTART_PERIOD
+        if self._dying and has_ended(self._dying) is None:
+            return 1.0
+        self._dying = None
         if now < self._next_start:
             return self._next_start - now
         self._next_start = now + RESTART_PERIOD
@@ -136,7 +143,10 @@ class Kept:
         control.close()
         self._outgoing.clear()
         self._incoming.clear()
-        return kill(pid)
+        ended = kill(pid)
+        if ended is None:
+            self._dying = pid
+        return ended or "killed"
 
     def _listen(self, control: socket.socket, hear: t.Callable[[bytes], None]) -> bool:
         """Take what the process says; False if it has ended."""
@@ -163,11 +173,17 @@ def has_ended(pid: int) -> str | None:
     return _describe(status) if ended else None
 
 
-def kill(pid: int) -> str:
-    """End a child at once and return how it ended, which may have been before."""
+def kill(pid: int) -> str | None:
+    """End a child at once and return how it ended, which may have been before.
+
+    Returns:
+        None if it has not ended yet, since the kernel keeps it; `has_ended` is then to be asked.
+    """
     os.kill(pid, signal.SIGKILL)
-    _pid, status = os.waitpid(pid, 0)
-    return _describe(status)
+    deadline = time.monotonic() + KILL_PATIENCE
+    while (ended := has_ended(pid)) is None and time.monotonic() < deadline:
+        time.sleep(0.001)
+    return ended
 
 
 def _describe(status: int) -> str:

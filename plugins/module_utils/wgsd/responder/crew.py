@@ -196,7 +196,9 @@ class Crew:
         """End all workers: those that do not end by themselves are killed."""
         self.serve_on(())
         self._dismiss(self._relieved, self._monotonic())
-        while self._leaving:
+        # One that the kernel keeps is left to who comes next.
+        end = self._monotonic() + 2 * PATIENCE
+        while self._leaving and self._monotonic() < end:
             self._see_off(self._monotonic())
             time.sleep(0.005)
 
@@ -230,10 +232,16 @@ class Crew:
         # A worker that closed its side is not to answer any more queries.
         ended = children.kill(member.pid)
         now = self._monotonic()
+        if ended is None:
+            self._leaving[member.pid] = now + PATIENCE
         if now - member.born < GOOD_LIFE:
             self._next_start = now + GOOD_LIFE
         self.restarts += 1
-        log.error("worker %d ended unasked (%s); starting another", member.pid, reason or ended)
+        log.error(
+            "worker %d ended unasked (%s); starting another",
+            member.pid,
+            reason or ended or "killed",
+        )
 
     def _dismiss(self, workers: dict[int, socket.socket], now: float) -> None:
         for pid, control in workers.items():
@@ -246,5 +254,7 @@ class Crew:
             if children.has_ended(pid) is not None:
                 del self._leaving[pid]
             elif now > deadline:
-                children.kill(pid)
-                del self._leaving[pid]
+                if children.kill(pid) is None:
+                    self._leaving[pid] = now + PATIENCE
+                else:
+                    del self._leaving[pid]

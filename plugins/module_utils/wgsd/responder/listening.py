@@ -25,16 +25,26 @@ class Listening:
     """The listeners of a supervisor.
 
     Attributes:
-        trouble: Why an address cannot be listened on, empty if all can.
+        trouble: Why addresses cannot be listened on, empty if all can.
     """
 
-    def __init__(self, settings: ResponderSettings, spare: t.Mapping[Endpoint, Listener]) -> None:
+    def __init__(
+        self,
+        settings: ResponderSettings,
+        spare: t.Mapping[Endpoint, Listener],
+        *,
+        shared: bool = False,
+    ) -> None:
         """Listen nowhere yet.
 
         Args:
             spare: Of a run before, to be used where they are of use; the others are closed.
+            shared: Whether workers of that run still answer on them.
         """
         self._wanted = settings.listen
+        #: A service that was there before goes on with what it has; else the operator is told.
+        self._must_have_all = bool(settings.listen) and not spare
+        self._shared = shared
         #: Whether it is for the kernel to say who may ask: whoever comes through the tunnel.
         self._tunnel_only = all(zone.allow_query is None for zone in settings.zones)
         self._listeners: dict[Endpoint, Listener] = {}
@@ -55,27 +65,23 @@ class Listening:
     def follow(self, sightings: t.Mapping[str, Sighting]) -> bool:
         """Listen as configured, else on the tunnel addresses, the last ones if there are none.
 
+        What cannot be listened on is tried again at the next call, and keeps nobody from the rest.
+
         Returns:
             Whether workers have to be replaced by such that serve on the listeners as they are.
 
         Raises:
-            UsageError: an address of the configuration cannot be listened on.
+            UsageError: an address of the configuration cannot be listened on, at the first start.
         """
         wanted = self._wanted or tuple(
             Endpoint(address, DNS_PORT)
             for address in dict.fromkeys(a for seen in sightings.values() for a in seen.addresses)
         )
-        moved = bool(wanted) and set(wanted) != set(self._listeners)
-        if moved:
-            try:
-                self._move(wanted)
-            except UsageError as exc:
-                if self._wanted:
-                    raise
-                if str(exc) != self.trouble:
-                    log.error("%s; trying again", exc)
-                self.trouble = str(exc)
-                return False
+        moved = False
+        if set(wanted) == set(self._listeners):
+            self.trouble = ""
+        elif wanted:
+            moved = self._move(wanted)
         return self._guard(sightings) or moved
 
     def drops(self) -> int:
@@ -87,22 +93,41 @@ class Listening:
         everything = {**self._spare, **self._listeners}.values()
         return [number for one in everything for number in one.descriptors]
 
+    def endpoints(self) -> list[Endpoint]:
+        """Return where sockets are bound."""
+        return list({**self._spare, **self._listeners})
+
     def close(self) -> None:
         """Close all sockets; those that the service manager keeps stay open with it."""
         for listener in (*self._listeners.values(), *self._spare.values()):
             listener.close()
 
-    def _move(self, wanted: t.Sequence[Endpoint]) -> None:
+    def _move(self, wanted: t.Sequence[Endpoint]) -> bool:
+        """Listen on those of *wanted* that can be had, and nowhere else.
+
+        If there are none, all stays as it is.
+
+        Returns:
+            Whether the listeners are others now.
+        """
+        self._give_way(wanted)
         before = {**self._spare, **self._listeners}
         opened: dict[Endpoint, Listener] = {}
-        try:
-            for endpoint in wanted:
-                opened[endpoint] = before.get(endpoint) or listen(endpoint)
-        except UsageError:
-            for endpoint, listener in opened.items():
-                if endpoint not in before:
-                    listener.close()
-            raise
+        failures: list[UsageError] = []
+        for endpoint in wanted:
+            listener = before.get(endpoint) or _listen(endpoint)
+            if isinstance(listener, UsageError):
+                failures.append(listener)
+            else:
+                opened[endpoint] = listener
+        if failures and self._must_have_all:
+            for listener in opened.values():
+                listener.close()
+            raise failures[0]
+        self._must_have_all = False
+        self._tell("; ".join(map(str, failures)))
+        if not opened or opened.keys() == self._listeners.keys():
+            return False
         for endpoint, listener in before.items():
             if endpoint not in opened:
                 self._drops_before += listener.drops()
@@ -116,8 +141,21 @@ class Listening:
         self._unknown |= self._spare.keys() & opened.keys()
         self._admitted = {one: a for one, a in self._admitted.items() if one in opened}
         self._listeners, self._spare = opened, {}
-        self.trouble = ""
-        log.info("listening on %s", ", ".join(map(str, wanted)))
+        log.info("listening on %s", ", ".join(map(str, opened)))
+        return True
+
+    def _give_way(self, wanted: t.Collection[Endpoint]) -> None:
+        """Close what keeps *wanted* from being bound, if nobody answers on it."""
+        for endpoint in [] if self._shared else list(self._spare):
+            if endpoint not in wanted and any(endpoint.overlaps(one) for one in wanted):
+                listener = self._spare.pop(endpoint)
+                _forget(listener)
+                listener.close()
+
+    def _tell(self, trouble: str) -> None:
+        if trouble and trouble != self.trouble:
+            log.error("%s; trying again", trouble)
+        self.trouble = trouble
 
     def _guard(self, sightings: t.Mapping[str, Sighting]) -> bool:
         """Have the kernel check where packets come in, where that is all there is to check.
@@ -162,6 +200,13 @@ class Listening:
         else:
             self._admitted[listener.endpoint] = indexes
             self._unknown.discard(listener.endpoint)
+
+
+def _listen(endpoint: Endpoint) -> Listener | UsageError:
+    try:
+        return listen(endpoint)
+    except UsageError as exc:
+        return exc
 
 
 def _store(listener: Listener) -> None:

@@ -57,12 +57,15 @@ def watch(
     """Poll *watchers* and send what they find until the other end of *control* is closed."""
     told: dict[str, Sighting] = {}
     beat_due = 0.0
+    pulse = _Pulse(control, monotonic)
     try:
         while True:
             for watcher in watchers:
                 if watcher.due <= monotonic():
                     for delta in watcher.poll():
                         control.sendall(frames.frame(_DELTA + delta.encode()))
+                    # Many slow devices together may take long.
+                    pulse.beat()
             seen = {w.device: Sighting(w.index, w.addresses, w.trouble) for w in watchers}
             if seen != told or monotonic() >= beat_due:
                 facts = {device: dataclasses.astuple(seen[device]) for device in seen}
@@ -121,6 +124,8 @@ class Lookout:
         self._publish = publish
         self._monotonic = monotonic
         self._pid = 0
+        #: Whether that process was killed and has not ended yet.
+        self._is_dying = False
         self._control: socket.socket | None = None
         self._incoming = bytearray()
         self._heard = 0.0
@@ -140,6 +145,8 @@ class Lookout:
             Seconds until it has to be called again.
         """
         now = self._monotonic()
+        if self._has_to_wait():
+            return RESTART_PERIOD
         if self._control is None:
             if now >= self._next_start:
                 self._start(now)
@@ -168,11 +175,27 @@ class Lookout:
         while (message := frames.take(self._incoming)) is not None:
             self._read(message)
 
-    def stop(self) -> None:
-        """End the watcher."""
+    @property
+    def trouble(self) -> str:
+        """Why there is no watcher, empty if there is one or soon will be."""
+        if not self._is_dying:
+            return ""
+        return (
+            f"watcher {self._pid} was killed and does not end: the kernel keeps it, maybe for a"
+            " disk that hangs; the last endpoints are served"
+        )
+
+    def stop(self) -> bool:
+        """End the watcher; False if it does not."""
         if self._control is not None:
             self._let_go()
-            children.kill(self._pid)
+            self._is_dying = children.kill(self._pid) is None
+        return not self._has_to_wait()
+
+    def _has_to_wait(self) -> bool:
+        """Whether a watcher is still there that was killed: two of them would undo one another."""
+        self._is_dying = self._is_dying and children.has_ended(self._pid) is None
+        return self._is_dying
 
     def _start(self, now: float) -> None:
         def task(control: socket.socket) -> None:
@@ -197,11 +220,12 @@ class Lookout:
     def _bury(self, reason: str) -> None:
         self._let_go()
         ended = children.kill(self._pid)
+        self._is_dying = ended is None
         self.restarts += 1
         log.error(
             "watcher %d ended unasked (%s); the last endpoints are served, starting another",
             self._pid,
-            reason or ended,
+            reason or ended or "killed",
         )
 
     def _let_go(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import pathlib
 import secrets
 import selectors
 import socket
@@ -27,6 +28,9 @@ FILE = "followers.json"
 #: Seconds for which followers wait for the workers to serve what they would ask for: one that is
 #: slower than that is not waited for.
 HOLD_MAX = 0.5
+#: Seconds between two looks at a process that writes followers, and for which the last one is
+#: waited for: a disk that hangs is not to hold up the end, or a reload.
+WRITE_PERIOD, STOP_PATIENCE = 0.05, 1.0
 #: Bytes of the kernel's memory for what workers say: some 2,000 followers may ask before the
 #: notifier has its turn. Who is not heard then is heard when it asks again.
 _BUFFER = 1 << 20
@@ -69,6 +73,9 @@ class Notification:
         self._held_since = 0.0
         self._is_wanted = False
         self._followers = self._load()
+        #: The process that writes them, and whether there are others since.
+        self._writer: tuple[int, socket.socket] | None = None
+        self._is_unwritten = False
         self._heard, self.told = socket.socketpair(type=socket.SOCK_DGRAM)
         for end in (self._heard, self.told):
             end.setblocking(False)
@@ -90,6 +97,8 @@ class Notification:
         if not self._is_wanted:
             return children.RESTART_PERIOD
         wait = self._kept.keep()
+        if self._write():
+            wait = min(wait, WRITE_PERIOD)
         held_for = self._monotonic() - self._held_since
         if self._held and not serving and held_for < HOLD_MAX:
             return min(wait, HOLD_MAX - held_for)
@@ -109,8 +118,16 @@ class Notification:
         self._held[zone] = None
 
     def stop(self) -> None:
-        """End the process."""
+        """End the process, and have on the disk what it has said, if that takes no time."""
         self._kept.stop()
+        deadline = self._monotonic() + STOP_PATIENCE
+        while self._write() and self._monotonic() < deadline:
+            time.sleep(0.005)
+        if self._writer:
+            pid, control = self._writer
+            children.kill(pid)
+            control.close()
+            self._writer = None
 
     def close(self) -> None:
         """Close what workers use; to be called when all have ended."""
@@ -152,17 +169,34 @@ class Notification:
         It has not the right to write there. If power fails meanwhile, followers are lost that soon
         ask again, so nothing waits for the disk.
         """
-        if followers == self._followers:
-            return
-        self._followers = followers
-        new = self._path.with_name(f"{FILE}.new")
-        try:
-            new.write_bytes(followers)
-            new.replace(self._path)
-        except OSError as exc:
-            self._complain(exc)
+        if followers != self._followers:
+            self._followers = followers
+            self._is_unwritten = True
+            self._write()
 
-    def _complain(self, reason: OSError) -> None:
+    def _write(self) -> bool:
+        """See to it that the followers are written, by a process that a disk may keep waiting.
+
+        Returns:
+            Whether there is one, and so this has to be called again.
+        """
+        if self._writer:
+            pid, control = self._writer
+            if children.has_ended(pid) is None:
+                return True
+            self._writer = None
+            with control:
+                trouble = control.recv(children.CONTROL_BYTES).decode()
+            if trouble:
+                self._complain(trouble)
+        if not self._is_unwritten:
+            return False
+        self._is_unwritten = False
+        task = functools.partial(_write, self._path, self._followers)
+        self._writer = children.fork("keeper", task)
+        return True
+
+    def _complain(self, reason: object) -> None:
         if not self._complained:
             log.warning(
                 "%s; after a restart, whoever follows a zone hears of no change before it asks"
@@ -170,3 +204,14 @@ class Notification:
                 reason,
             )
         self._complained = True
+
+
+def _write(path: pathlib.Path, followers: bytes, control: socket.socket) -> None:
+    """Replace what is in *path*, and say to *control* what was in the way."""
+    privileges.keep_only(())
+    new = path.with_name(f"{path.name}.new")
+    try:
+        new.write_bytes(followers)
+        new.replace(path)
+    except OSError as exc:
+        control.sendall(str(exc).encode())

@@ -6,10 +6,46 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import os
 import pathlib
 import subprocess
 import sys
+import typing as t
+
+from ..model import Endpoint
+
+_VARIABLE = "WGSD_BOUND"
+
+
+class Bound(t.NamedTuple):
+    """Where a responder is bound, which is no objection to an address.
+
+    Attributes:
+        metrics: Where its metrics are, if they are anywhere.
+    """
+
+    listen: tuple[Endpoint, ...]
+    metrics: tuple[Endpoint, ...]
+
+    def encode(self) -> str:
+        """Return it in the form that `decode` reads."""
+        return json.dumps([[dataclasses.astuple(one) for one in part] for part in self])
+
+    @classmethod
+    def decode(cls, encoded: str) -> Bound:
+        """Read what `encode` wrote."""
+        listen, metrics = json.loads(encoded)
+        return cls(
+            tuple(Endpoint(*one) for one in listen), tuple(Endpoint(*one) for one in metrics)
+        )
+
+
+def bound() -> Bound | None:
+    """Return where the responder is bound that this process checks for; None if it does not."""
+    told = os.environ.get(_VARIABLE)
+    return None if told is None else Bound.decode(told)
 
 
 def command_line() -> list[str]:
@@ -21,8 +57,11 @@ def command_line() -> list[str]:
 class Check:
     """One run of ``--check``, beside the responder that goes on serving."""
 
-    def __init__(self, command: list[str]) -> None:
+    def __init__(self, command: list[str], bound: Bound) -> None:
         """Start it.
+
+        Args:
+            bound: What this process has, and the check need not try.
 
         Raises:
             OSError: it cannot be started.
@@ -33,6 +72,7 @@ class Check:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=self._output,
+            env={**os.environ, _VARIABLE: bound.encode()},
         )
         #: Readable once the check has ended.
         self.ended = os.pidfd_open(self._process.pid)

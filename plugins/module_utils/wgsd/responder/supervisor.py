@@ -21,6 +21,7 @@ import typing as t
 from .. import privileges, systemd
 from ..config import ResponderSettings
 from ..device import Backend
+from ..errors import UsageError
 from ..zone.version import Chain, Delta, Interface
 from . import children, exporter, keys, report
 from .crew import Crew, Member
@@ -30,7 +31,7 @@ from .lookout import Lookout
 from .membership import catalog_of
 from .notification import Notification
 from .publishing import Publishing
-from .reload import Check, command_line
+from .reload import Bound, Check, command_line
 from .sockets import Listener, inherited, listen_tcp
 from .state import Journal, new_chain
 from .stats import Board, Main, ZoneFigure
@@ -76,12 +77,14 @@ class Supervisor:
         self._told_at = -REPORT_PERIOD
         self._last_report: dict[str, t.Any] | None = None
         self._exporter: children.Kept | None = None
+        #: Why there is none, although one is wished for.
+        self._unexported: UsageError | None = None
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT; SIGHUP makes it become the program on the disk.
 
         Raises:
-            UsageError: an address of the configuration cannot be listened on.
+            UsageError: an address of the configuration cannot be listened on, and none was before.
         """
         # After a reload the interpreter's name would be shown.
         children.set_name("responder")
@@ -122,6 +125,8 @@ class Supervisor:
         self._selector.register(woken, selectors.EVENT_READ)
         try:
             self._export()
+            if self._unexported and not self._goes_on:
+                raise self._unexported
             while not self._stopping:
                 if self._listening.follow(self._lookout.sightings):
                     self._crew.serve_on(self._listening.listeners)
@@ -129,6 +134,7 @@ class Supervisor:
                 serving = self._crew.is_current and bool(self._listening.listeners)
                 waits.append(self._notification.keep(serving))
                 waits.append(self._publishing.keep())
+                self._export()
                 if self._exporter:
                     waits.append(self._exporter.keep())
                 for key, mask in self._selector.select(max(0.0, min(waits))):
@@ -185,7 +191,9 @@ class Supervisor:
         for name in zones:
             if name not in self._chains:
                 self._chains[name] = self._journals[name].load() or new_chain(name, time.time())
-        self._listening = Listening(self._settings, spare)
+        #: A service that was there before does not end by an address that it cannot have.
+        self._goes_on = bool(spare)
+        self._listening = Listening(self._settings, spare, shared=handover is not None)
         board = self._board.supervisor
         self._restarts_before = board.get(Main.WORKER_RESTARTS), board.get(Main.WATCHER_RESTARTS)
         board.set(Main.STARTED_NS, time.time_ns())
@@ -250,9 +258,16 @@ class Supervisor:
     def _export(self) -> None:
         """Start the process that shows the figures to Prometheus, if one is wished for."""
         metrics = self._settings.metrics
-        if metrics is None:
+        if metrics is None or self._exporter:
             return
-        listening = listen_tcp(metrics, "metrics")
+        try:
+            listening = listen_tcp(metrics, "metrics")
+        except UsageError as exc:
+            if str(exc) != str(self._unexported):
+                log.error("%s; trying again", exc)
+            self._unexported = exc
+            return
+        self._unexported = None
 
         def start() -> tuple[int, socket.socket]:
             return children.fork(
@@ -279,11 +294,16 @@ class Supervisor:
         self._reload_wanted = False
         systemd.notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
         try:
-            self._check = Check(command_line())
+            self._check = Check(command_line(), self._bound())
         except OSError as exc:
             self._refuse_reload([str(exc)])
             return
         self._selector.register(self._check.ended, selectors.EVENT_READ, self._check)
+
+    def _bound(self) -> Bound:
+        metrics = self._settings.metrics
+        exported = (metrics,) if metrics and self._exporter else ()
+        return Bound(tuple(self._listening.endpoints()), exported)
 
     def _finish_reload(self, check: Check) -> None:
         self._selector.unregister(check.ended)
@@ -292,9 +312,12 @@ class Supervisor:
         if objections:
             self._refuse_reload(objections)
             return
+        if not self._lookout.stop():
+            # The next program would start another beside it.
+            self._refuse_reload([self._lookout.trouble])
+            return
         log.info("reloading")
         self._count()
-        self._lookout.stop()
         self._notification.stop()
         self._publishing.stop()
         self._stop_exporter()
@@ -322,8 +345,12 @@ class Supervisor:
 
     def _troubles(self) -> list[str]:
         troubles = [seen.trouble for seen in self._lookout.sightings.values() if seen.trouble]
+        troubles += [self._lookout.trouble] if self._lookout.trouble else []
+        troubles += [self._listening.trouble] if self._listening.trouble else []
+        troubles += [str(self._unexported)] if self._unexported else []
         if not self._listening.listeners:
-            troubles.append(self._listening.trouble or "no tunnel address to listen on yet")
+            if not self._listening.trouble:
+                troubles.append("no tunnel address to listen on yet")
         elif not self._crew.is_settled and self._monotonic() - self._unsettled_since > SETTLE_MAX:
             troubles.append("the workers do not come up; see the log above")
         return troubles

@@ -14,7 +14,7 @@ import typing as t
 
 from ..config import ZoneSettings
 from ..device import Backend
-from ..errors import DeviceError, NoDeviceError
+from ..errors import DeviceError, NoDeviceError, SlowDeviceError
 from ..keys import PublicKey
 from ..model import REJECT_AFTER_TIME, Device, Peer
 from ..zone import serial
@@ -41,6 +41,9 @@ READ_SHARE = 0.15
 #: Seconds after which a device is read again whatever that costs: the bound of staleness, to
 #: which the read itself adds.
 READ_PERIOD_MAX = 0.75
+#: Seconds without a sign of a device after which others have their turn: one that hangs keeps them
+#: waiting as long as that when it is asked, and then not before it is given up and asked anew.
+READ_PATIENCE = 0.1
 #: Seconds from a read that found a change to the next: what changes meanwhile makes one version.
 CHANGE_PERIOD = 1 / serial.RATE
 #: Seconds between two looks for a device that is not there, or for its first address.
@@ -126,6 +129,8 @@ class Watcher:
         self._numbered: set[str] = set()
         self._backend: Backend | None = None
         self._addresses_due = 0.0
+        #: When the device was asked for what it has not replied yet.
+        self._asked: float | None = None
         #: What the versions are made of; None: they are to be compared as a whole.
         self._seen: tuple[object, t.Mapping[PublicKey, Peer]] | None = None
         knows = any(chain.newest.content for chain in self._chains.values())
@@ -137,27 +142,36 @@ class Watcher:
         self.trouble = ""
 
     def poll(self) -> list[Delta]:
-        """Read the device once and return the deltas of the zones that changed by it."""
+        """Read the device once and return the deltas of the zones that changed by it.
+
+        One that takes its time is waited for in the polls that follow.
+        """
         started, spent = self._monotonic(), self._cpu()
         try:
             backend = self._opened(started)
             device = backend.read()
             self._check_made(device)
+        except SlowDeviceError:
+            if self._asked is None:
+                self._asked = started
+            self.due = self._monotonic() + READ_PERIOD
+            return self._expire(started)
         except DeviceError as exc:
             self._drop_backend()
             self._tell(exc)
             self._account.add(Reading.FAILURES)
-            self.due = started + SEARCH_PERIOD
+            self.due = self._monotonic() + SEARCH_PERIOD
             return self._expire(started)
+        asked, self._asked = started if self._asked is None else self._asked, None
         if self.trouble:
             log.info("device %s can be read again", self.device)
             self.trouble = ""
-        took, spent = self._monotonic() - started, self._cpu() - spent
-        self._last_seen = started
+        took, spent = self._monotonic() - asked, self._cpu() - spent
+        self._last_seen = asked
         deltas = self._compare(device)
         deltas += self._refresh(deltas)
         period = CHANGE_PERIOD if deltas else READ_PERIOD
-        self.due = started + min(max(period, took / READ_SHARE), READ_PERIOD_MAX)
+        self.due = asked + min(max(period, took / READ_SHARE), READ_PERIOD_MAX)
         self._note(device, took, spent, len(deltas))
         return deltas
 
@@ -271,7 +285,7 @@ class Watcher:
     def _drop_backend(self) -> None:
         if self._backend is not None:
             self._backend.close()
-        self._backend = None
+        self._backend = self._asked = None
         self._seen = None
 
     def _tell(self, exc: DeviceError) -> None:

@@ -201,6 +201,30 @@ def test_a_registry_may_say_where_its_wireguard_is_found(write):
         ("zones:\n- {zone: a.b, device: wg0}\nlisten: ['0.0.0.0:99999']", 3, "listen[0]", "99999"),
         ("zones:\n- {zone: a.b, device: wg0}\nlisten: 10.0.0.1", 3, "listen", "list is expected"),
         (
+            "zones:\n- {zone: a.b, device: wg0}\nlisten:\n- 10.0.0.1\n- 10.0.0.1:53\n",
+            5,
+            "listen[1]",
+            "10.0.0.1:53 is already there; give each address once",
+        ),
+        (
+            "zones:\n- {zone: a.b, device: wg0}\nlisten:\n- 0.0.0.0\n- 10.0.0.1\n",
+            5,
+            "listen[1]",
+            "0.0.0.0:53 and 10.0.0.1:53 overlap; leave one of them out",
+        ),
+        (
+            "zones:\n- {zone: a.b, device: wg0}\nlisten:\n- fd00::1\n- '::'\n",
+            5,
+            "listen[1]",
+            "[fd00::1]:53 and [::]:53 overlap; leave one of them out",
+        ),
+        (
+            "zones:\n- {zone: a.b, device: wg0}\nlisten: ['0.0.0.0:99']\nmetrics: 127.0.0.1:99\n",
+            4,
+            "metrics",
+            "127.0.0.1:99 overlaps with 0.0.0.0:99 in 'listen'; give another port",
+        ),
+        (
             "zones:\n- {zone: a.b, device: wg0, self: {endpoint: x}}",
             2,
             "zones[0].self.endpoint",

@@ -172,8 +172,8 @@ def test_an_answer_that_makes_no_sense_is_reported(
 def test_if_neither_backend_may_be_reached_both_reasons_are_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def refuse(message: str, remedy: str) -> t.Callable[[str], t.NoReturn]:
-        def raise_it(_name: str) -> t.NoReturn:
+    def refuse(message: str, remedy: str) -> t.Callable[..., t.NoReturn]:
+        def raise_it(_name: str, **_options: object) -> t.NoReturn:
             raise DeviceError(message, remedy)
 
         return raise_it

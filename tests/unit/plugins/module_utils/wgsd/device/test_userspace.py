@@ -12,12 +12,13 @@ import shutil
 import socket
 import tempfile
 import threading
+import time
 import typing as t
 
 import pytest
 
 from wgsd.device.userspace import UserspaceBackend
-from wgsd.errors import DeviceError, NoDeviceError
+from wgsd.errors import DeviceError, NoDeviceError, SlowDeviceError
 from wgsd.keys import PublicKey
 from wgsd.model import Endpoint, PeerChange
 
@@ -260,6 +261,65 @@ def test_a_device_that_says_nothing_is_given_up_in_time(folder: pathlib.Path) ->
     with device(folder, b"", timeout=0.05) as (backend, _asked), refused as caught:
         backend.read()
     assert caught.value.remedy
+
+
+@contextlib.contextmanager
+def slow_device(
+    folder: pathlib.Path, timeout: float = 5.0
+) -> t.Iterator[tuple[UserspaceBackend, socket.socket]]:
+    """A device that accepts and replies when the test does, and a reader without much patience."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(folder / "wg0.sock"))
+        listener.listen()
+        backend = UserspaceBackend("wg0", folder=folder, timeout=timeout, patience=0.01)
+        listener.accept()[0].close()
+        with backend:
+            yield backend, listener
+
+
+def test_a_reader_without_patience_gets_the_reply_when_it_is_there(folder: pathlib.Path) -> None:
+    with slow_device(folder) as (backend, listener):
+        for _time in range(2):
+            with pytest.raises(SlowDeviceError, match="wg0"):
+                backend.read()
+        connection, _address = listener.accept()
+        with connection:
+            assert connection.recv(100) == b"get=1\n\n"
+            for part in ("listen_port=7\n", PEER):
+                connection.sendall(part.encode())
+                with pytest.raises(SlowDeviceError):
+                    backend.read()
+            connection.sendall(b"errno=0\n\n")
+            found = backend.read()
+            assert (found.listen_port, list(found.peers)) == (7, [KEY])
+            listener.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                listener.accept()
+
+
+def test_a_reader_without_patience_gives_up_in_time_too_and_then_asks_anew(
+    folder: pathlib.Path,
+) -> None:
+    with slow_device(folder, timeout=0.1) as (backend, listener):
+        with pytest.raises(SlowDeviceError):
+            backend.read()
+        time.sleep(0.1)
+        with pytest.raises(DeviceError, match=r"no answer within 0\.1 s") as caught:
+            backend.read()
+        assert not isinstance(caught.value, SlowDeviceError)
+        with pytest.raises(SlowDeviceError):
+            backend.read()
+        assert listener.accept()[0].recv(100) == b"get=1\n\n"
+        assert listener.accept()[0].recv(100) == b"get=1\n\n"
+
+
+def test_a_device_that_ends_while_it_is_waited_for_is_no_device(folder: pathlib.Path) -> None:
+    with slow_device(folder) as (backend, listener):
+        with pytest.raises(SlowDeviceError):
+            backend.read()
+        listener.close()
+        with pytest.raises(NoDeviceError):
+            backend.read()
 
 
 def test_a_socket_file_without_a_listener_is_no_device(folder: pathlib.Path) -> None:

@@ -13,6 +13,7 @@ import typing as t
 
 import pytest
 
+from tests.unit.plugins.module_utils.wgsd.responder.test_sockets import free_port
 from wgsd import responder
 from wgsd.config import (
     Access,
@@ -24,8 +25,10 @@ from wgsd.config import (
     SelfSettings,
     ZoneSettings,
 )
-from wgsd.errors import NoDeviceError
+from wgsd.errors import NoDeviceError, UsageError
 from wgsd.model import Endpoint
+from wgsd.responder.reload import Bound
+from wgsd.responder.sockets import listen
 
 pytestmark = pytest.mark.unit
 
@@ -185,3 +188,61 @@ def test_the_same_goes_for_the_catalog(tmp_path: pathlib.Path) -> None:
     settings = ResponderSettings(zones, catalog=catalog, state_dir=tmp_path)
     (warning,) = responder.check(settings)
     assert warning.startswith("zone catalog.: 198.51.100.7:53 is notified")
+
+
+PORT = free_port()
+HERE, THERE = Endpoint("127.0.0.1", PORT), Endpoint("127.0.0.2", PORT)
+EVERYWHERE = Endpoint("0.0.0.0", PORT)
+
+
+def reloading(monkeypatch: pytest.MonkeyPatch, *bound: Endpoint, **settings: t.Any) -> None:
+    """What the check says that a responder runs which is bound to *bound*."""
+    held = Bound(bound, settings.pop("exported", ()))
+    monkeypatch.setenv("WGSD_BOUND", held.encode())
+    zone = ZoneSettings("example.com.", "wg0", allow_query=Access(("0.0.0.0/0",)))
+    responder.check(ResponderSettings((zone,), **settings))
+
+
+def test_an_address_that_is_taken_speaks_against_a_reload_and_not_against_a_start(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
+    other = listen(THERE)
+    try:
+        warnings(tmp_path, HERE, THERE)
+        with pytest.raises(UsageError, match=r"cannot listen on 127\.0\.0\.2.*change 'listen'"):
+            reloading(monkeypatch, HERE, listen=(HERE, THERE))
+        with pytest.raises(UsageError, match=r"cannot listen on 127\.0\.0\.2.*change 'metrics'"):
+            reloading(monkeypatch, HERE, listen=(HERE,), metrics=THERE)
+    finally:
+        other.close()
+    reloading(monkeypatch, HERE, listen=(HERE, THERE))
+    reloading(monkeypatch, HERE, listen=(HERE,), metrics=THERE)
+
+
+def test_what_the_responder_has_itself_does_not_speak_against_its_reload(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    own, exported = listen(HERE), listen(THERE)
+    try:
+        reloading(monkeypatch, HERE, exported=(THERE,), listen=(HERE,), metrics=THERE)
+    finally:
+        own.close()
+        exported.close()
+
+
+@pytest.mark.parametrize(
+    ("bound", "wanted"), [(HERE, EVERYWHERE), (EVERYWHERE, HERE)], ids=["to all", "from all"]
+)
+def test_what_a_reload_cannot_change_is_told_before(
+    bound: Endpoint, wanted: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UsageError, match="restart the service instead of reloading it"):
+        reloading(monkeypatch, bound, listen=(wanted,))
+
+
+def test_from_all_addresses_to_the_tunnel_alone_takes_a_restart(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(UsageError, match=r"cannot listen on 10\.0\.0\.254:53 while"):
+        reloading(monkeypatch, Endpoint("0.0.0.0", 53))
+    reloading(monkeypatch, Endpoint("10.0.0.254", 53))

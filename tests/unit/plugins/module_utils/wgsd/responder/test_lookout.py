@@ -22,6 +22,7 @@ from wgsd.config import ZoneSettings
 from wgsd.keys import PublicKey
 from wgsd.model import Device, Endpoint, Peer
 from wgsd.privileges import READ_DEVICE
+from wgsd.responder import children
 from wgsd.responder import lookout as module
 from wgsd.responder.lookout import Lookout, Sighting
 from wgsd.responder.stats import Board, Reading
@@ -183,10 +184,50 @@ def test_a_watcher_that_hangs_is_replaced(
     assert "silent for" in caplog.text
 
 
+class StuckProcess:
+    """Has a child that was killed seem to be in the kernel for some time, as a disk may keep it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.pid: int | None = None
+        self._waitpid = os.waitpid
+        monkeypatch.setattr(os, "waitpid", self._wait)
+        monkeypatch.setattr(children, "KILL_PATIENCE", 0.05)
+
+    def _wait(self, pid: int, options: int) -> tuple[int, int]:
+        if pid == self.pid:
+            assert options & os.WNOHANG, "nobody waits for a process that may not end"
+            return 0, 0
+        return self._waitpid(pid, options)
+
+
+def test_a_watcher_that_the_kernel_keeps_is_not_waited_for_and_has_no_other_beside_it(
+    bed: Bed, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SILENCE_MAX", 1.5)
+    monkeypatch.setattr(module, "RESTART_PERIOD", 0.1)
+    stuck = StuckProcess(monkeypatch)
+    bed.until(lambda: bed.deltas)
+    victim = stuck.pid = bed.lookout.pid
+    assert victim
+    os.kill(victim, signal.SIGSTOP)
+    bed.until(lambda: bed.lookout.restarts == 1)
+    end = time.monotonic() + 0.5
+    while time.monotonic() < end:
+        assert 0 < bed.lookout.keep() <= 1
+        assert bed.lookout.pid is None
+        time.sleep(0.01)
+    assert not bed.lookout.stop()
+    assert f"watcher {victim}" in bed.lookout.trouble
+    stuck.pid = None
+    bed.until(lambda: bed.lookout.pid not in (victim, None))
+    assert bed.lookout.trouble == ""
+    assert caplog.text.count("ended unasked") == 1
+
+
 def test_a_stopped_lookout_leaves_no_process(bed: Bed) -> None:
     bed.until(lambda: bed.deltas)
     pid = bed.lookout.pid
-    bed.lookout.stop()
+    assert bed.lookout.stop()
     assert not pathlib.Path(f"/proc/{pid}").exists()
 
 

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -26,6 +27,7 @@ from tests.unit.plugins.module_utils.wgsd.responder.test_crew import status
 from wgsd.config import CatalogSettings, Remote, ResponderSettings, TsigKey, ZoneSettings
 from wgsd.model import Endpoint
 from wgsd.responder import followers, notices, notifier
+from wgsd.responder import notification as module
 from wgsd.responder.followers import Follower
 from wgsd.responder.notification import FILE, HOLD_MAX, Notification
 from wgsd.responder.stats import Board, Notifying
@@ -127,13 +129,19 @@ class Bed:
     def figures(self) -> dict[str, int]:
         return {figure.name: self.board.notifier.get(figure) for figure in Notifying}
 
+    def children(self, name: str) -> list[int]:
+        """Return the processes of that name."""
+        children = pathlib.Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+        found = []
+        for child in children:
+            with contextlib.suppress(OSError):
+                if pathlib.Path(f"/proc/{child}/comm").read_text() == f"wgsd-{name}\n":
+                    found.append(int(child))
+        return found
+
     def pid(self) -> int:
         """Return the notifier's process; 0 while there is none."""
-        children = pathlib.Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-        for child in children:
-            if pathlib.Path(f"/proc/{child}/comm").read_text() == "wgsd-notifier\n":
-                return int(child)
-        return 0
+        return next(iter(self.children("notifier")), 0)
 
     def close(self) -> None:
         if self.notification:
@@ -381,3 +389,50 @@ def test_an_address_that_this_host_has_not_keeps_nobody_else_waiting(bed: Bed) -
     notification.publish(ZONE, 8)
     bed.until(lambda: of_serial(other, 8))
     assert client.receive() is None
+
+
+def test_followers_are_written_without_the_supervisor_having_to_wait_for_the_disk(
+    bed: Bed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "STOP_PATIENCE", 0.1)
+    # Whoever opens it for writing waits for a reader, as one who writes waits for a disk.
+    new = bed.folder / f"{FILE}.new"
+    os.mkfifo(new)
+    notification = bed.start(serials={ZONE: 7})
+    for port in (4000, 4001, 4002):
+        bed.tell(Follower(ZONE, "127.0.0.1", port, "127.0.0.1"))
+        begun = time.monotonic()
+        assert bed.stays(lambda: True, 0.3)
+        assert time.monotonic() - begun < 1
+    assert len(bed.children("keeper")) == 1
+    begun = time.monotonic()
+    notification.stop()
+    assert time.monotonic() - begun < 2
+    assert bed.children("keeper") == []
+
+
+def test_what_has_changed_while_followers_were_written_is_written_next(bed: Bed) -> None:
+    new = bed.folder / f"{FILE}.new"
+    os.mkfifo(new)
+    bed.start(serials={ZONE: 7})
+    bed.tell(Follower(ZONE, "127.0.0.1", 4000, "127.0.0.1"))
+    bed.until(lambda: bed.children("keeper"))
+    bed.tell(Follower(ZONE, "127.0.0.1", 4001, "127.0.0.1"))
+    bed.stays(lambda: True, 0.3)
+    with new.open("rb") as disk:
+        disk.read()
+    new.unlink(missing_ok=True)
+    written = bed.folder / FILE
+    bed.until(lambda: written.is_file() and b"4001" in written.read_bytes())
+
+
+def test_followers_that_cannot_be_written_are_told_once(
+    bed: Bed, told: t.Callable[[], str]
+) -> None:
+    (bed.folder / FILE).mkdir()
+    (bed.folder / FILE / "in the way").touch()
+    bed.start(serials={ZONE: 7})
+    for port in (4000, 4001):
+        bed.tell(Follower(ZONE, "127.0.0.1", port, "127.0.0.1"))
+        bed.stays(lambda: True, 0.5)
+    assert told().count("Make the folder writable") == 1

@@ -15,7 +15,7 @@ import typing as t
 import pytest
 
 from wgsd.config import ZoneSettings
-from wgsd.errors import DeviceError, NoDeviceError
+from wgsd.errors import DeviceError, NoDeviceError, SlowDeviceError
 from wgsd.keys import PublicKey
 from wgsd.model import Device, Endpoint, Peer
 from wgsd.responder import watcher as module
@@ -288,6 +288,36 @@ def test_a_costly_read_makes_the_period_longer_up_to_a_bound(cost: float, period
     reads = bed.reads
     bed.go_on_for(100 * period)
     assert bed.reads - reads == pytest.approx(100, abs=2)
+
+
+def test_a_device_that_has_not_replied_yet_is_asked_again_soon_and_is_no_trouble(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bed = Bed()
+    bed.poll()
+    bed.state = SlowDeviceError("wg0 has not replied yet")
+    reads = bed.reads
+    assert bed.go_on_for(5) == []
+    assert bed.reads - reads == pytest.approx(100, abs=5)
+    assert (bed.opened, bed.closed, bed.watcher.trouble) == (1, 0, "")
+    assert caplog.text == ""
+    bed.state = device(port=2000)
+    (delta,) = bed.poll()
+    assert [one.port for one in delta.changed] == [2000]
+    # What it took is what passed since it was asked, and makes the period longer.
+    assert bed.account.get(Reading.WALL_NS) == pytest.approx(5e9, rel=0.02)
+
+
+def test_a_device_that_never_replies_is_given_up_and_its_zone_withdrawn() -> None:
+    bed = Bed()
+    bed.poll()
+    bed.state = DeviceError("wg0 gives no reply")
+    bed.poll()
+    assert bed.watcher.trouble == "wg0 gives no reply"
+    bed.state = SlowDeviceError("wg0 has not replied yet")
+    (withdrawn,) = bed.go_on_for(module.GRACE + 1)
+    assert withdrawn.addresses is None
+    assert bed.watcher.trouble == "wg0 gives no reply"
 
 
 def test_what_reading_costs_is_accounted_for() -> None:
