@@ -303,14 +303,15 @@ class Agent:
                 raise
             # What was known before is still the best there is.
             trouble, waited = exc, True
-        device = self._discover(backend, device)
+        device, took = self._discover(backend, device)
+        waited = waited or took
         if self._prober:
             self._heard.update(self._prober.heard())
         moved = self._has_moved(device, moved)
         decisions = self._decide(device, moved)
         if waited and any(decision.change for decision in decisions):
-            # The directory took its time, and a tunnel that came up meanwhile must not be started
-            # over: what the device says now decides.
+            # Somebody took his time, and a tunnel that came up meanwhile must not be started over:
+            # what the device says now decides.
             device = self._read(backend)
             decisions = self._decide(device, moved)
         changes = [decision.change for decision in decisions if decision.change]
@@ -328,20 +329,24 @@ class Agent:
             self._prober.probe([*probed, *(d.peer for d in decisions if d.probe)])
         return Look(decisions, dict(self._failures), trouble, self._poke.due, self._members_due)
 
-    def _discover(self, backend: Backend, device: Device) -> Device:
-        """Bring the peers of the device in line with the members of the zone; return it then."""
+    def _discover(self, backend: Backend, device: Device) -> tuple[Device, bool]:
+        """Bring the peers of the device in line with the members of the zone.
+
+        Returns:
+            The device as it is then, and whether it may have changed since it was read.
+        """
         if self._discovery is None:
-            return device
+            return device, False
         changes = self._discovery.look(
             device, self._allowed, self._directory.members(), self._directory.lookup
         )
         if not changes:
-            return device
+            return device, self._discovery.took_time
         backend.apply(changes)
         device = self._read(backend)
         # Of those that are new nothing has been asked yet, and a copy answers at once.
         self._refresh(device)
-        return device
+        return device, False
 
     def _decide(
         self, device: Device, moved: bool, only: frozenset[PublicKey] | None = None

@@ -60,6 +60,7 @@ class Discovery:
         due: Steady seconds at which time alone may lead to something else.
         refused: The members that are not on the device as the zone has them.
         index: The interface's index; None while it is not known.
+        took_time: Whether the last look had to ask the kernel for more than the device.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Discovery:
         self.due = math.inf
         self.refused: t.Mapping[PublicKey, Refusal] = {}
         self.index: int | None = known.index
+        self.took_time = False
         self._settings = settings
         self._interface_index = interface_index
         self._read_addresses = read_addresses
@@ -115,6 +117,7 @@ class Discovery:
             lookup: Returns what that copy says of peers.
         """
         now = self._now()
+        self.took_time = False
         try:
             index = self._interface_index(self._settings.interface)
         except OSError:
@@ -156,7 +159,7 @@ class Discovery:
         return [change.change for change in decided.changes]
 
     def _look_at_addresses(self, now: float) -> None:
-        self._addresses_at = now
+        self._addresses_at, self.took_time = now, True
         try:
             self._addresses = self._read_addresses(self._settings.interface)
         except DeviceError as exc:

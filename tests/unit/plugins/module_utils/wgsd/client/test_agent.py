@@ -435,10 +435,15 @@ class TestDiscovery:
 
     @pytest.fixture
     def world(self, world):
+        def read_addresses(_name):
+            world.on_addresses()
+            return (ipaddress.ip_interface("10.0.0.1/24"),)
+
+        world.on_addresses = lambda: None
         discovery = Discovery(
             dataclasses.replace(SETTINGS, discover=True),
             interface_index=lambda _name: 7,
-            read_addresses=lambda _name: (ipaddress.ip_interface("10.0.0.1/24"),),
+            read_addresses=read_addresses,
             now=lambda: world.now - NOW + 1000,
         )
         world.running = world.an_agent(world.prober, discovery)
@@ -486,6 +491,13 @@ class TestDiscovery:
         assert CAROL not in decisions
         assert CAROL not in world.device.peers
         assert BOB in world.device.peers
+
+    def test_a_tunnel_that_comes_up_during_a_read_of_the_addresses_is_not_started_over(self, world):
+        world.have_copy(us=CAFE, bob=HOME)
+        world.directory.member_list = dict(world.directory.member_list)
+        world.on_addresses = lambda: world.device.handshake(BOB, world.now)
+        assert world.look(0.1)[BOB].state is State.DIRECT
+        assert not any(change.fresh for change in world.device.applied)
 
     def test_without_a_copy_nobody_leaves(self, world):
         self.join(world)
