@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import logging
 import math
@@ -23,6 +22,7 @@ from ..keys import PublicKey
 from ..model import Device, Endpoint, Member, Peer, PeerChange, PeerRecord
 from ..plan import (
     Decision,
+    Keepalive,
     Policy,
     State,
     decide,
@@ -142,6 +142,7 @@ class Agent:
         prober: Probing | None = None,
         anchors: Anchors | None = None,
         discovery: Discovery | None = None,
+        keepalives: t.Mapping[PublicKey, Keepalive] | None = None,
         opener: t.Callable[[str], Backend] = open_device,
         now: t.Callable[[], Moment] = clock.moment,
     ) -> None:
@@ -151,6 +152,7 @@ class Agent:
             prober: Asks peers for a sign of life; None for a single look, which cannot wait for it.
             anchors: Looks after the registries' peer entries; None for leaving them alone.
             discovery: Adds members that the device lacks; None for the peers that it has.
+            keepalives: Whose those of peers are, as the agent before has left it.
         """
         self._settings = settings
         self._directory = directory
@@ -172,7 +174,11 @@ class Agent:
         self._records: dict[PublicKey, PeerRecord | None] = {}
         self._asked: dict[PublicKey, float] = {}
         self._failures: dict[PublicKey, str] = {}
+        #: Whether these are all that a copy of the zone has of the peers.
+        self._copied = False
         self._last: dict[PublicKey, Decision] = {}
+        #: Of peers that nothing was decided about yet.
+        self._keepalives = dict(keepalives or {})
         #: Answers to probes that no decision has taken into account.
         self._heard: dict[PublicKey, float] = {}
         self._seen_at: Endpoint | None = None
@@ -257,20 +263,33 @@ class Agent:
             self._backend.close()
             self._backend = None
 
-    def leave(self) -> None:
-        """Give peers that are at rest their endpoints, so that WireGuard goes on alone."""
-        changes = [
-            PeerChange(
-                decision.public_key,
-                endpoint=decision.memory.target,
-                persistent_keepalive=decision.memory.chosen or self._settings.keepalive,
-            )
-            for decision in self._last.values()
-            if decision.memory.rest_until is not None
-        ]
-        with contextlib.suppress(DeviceError):
+    def leave(self) -> frozenset[PublicKey]:
+        """Give peers that are at rest their endpoints, so that WireGuard goes on alone.
+
+        Returns:
+            Who has got one.
+        """
+        resting = [d for d in self._last.values() if d.memory.rest_until is not None]
+        if not resting:
+            return frozenset()
+        try:
+            backend = self._opened()
+            peers = backend.read().peers
+            changes = [
+                PeerChange(
+                    decision.public_key,
+                    endpoint=decision.memory.target,
+                    persistent_keepalive=decision.memory.chosen or self._settings.keepalive,
+                )
+                for decision in resting
+                # One that has come by itself has an endpoint.
+                if decision.public_key in peers and peers[decision.public_key].endpoint is None
+            ]
             if changes:
-                self._opened().apply(changes)
+                backend.apply(changes)
+        except DeviceError:
+            return frozenset()
+        return frozenset(change.public_key for change in changes)
 
     def _opened(self) -> Backend:
         if self._backend is None:
@@ -343,6 +362,9 @@ class Agent:
         if not changes:
             return device, self._discovery.took_time
         backend.apply(changes)
+        for change in changes:
+            if change.create:
+                self._keepalives[change.public_key] = Keepalive(change.persistent_keepalive or 0)
         device = self._read(backend)
         # Of those that are new nothing has been asked yet, and a copy answers at once.
         self._refresh(device)
@@ -360,6 +382,7 @@ class Agent:
             policy,
             heard=self._heard,
             stirred=moved,
+            keepalives=self._keepalives,
         )
 
     def _policy(self) -> Policy:
@@ -376,6 +399,11 @@ class Agent:
             if before is not decision:
                 self._log(decision, before)
                 self._last[decision.public_key] = decision
+        if self._keepalives:
+            # What decisions remember counts from now on.
+            self._keepalives = {
+                key: one for key, one in self._keepalives.items() if key not in self._last
+            }
 
     def _log(self, decision: Decision, last: Decision | None) -> None:
         before, state = last.state if last else None, decision.state
@@ -427,11 +455,14 @@ class Agent:
             if self._asks_for_news(len(keys), moment.steady):
                 self._news_asked_at = moment.steady
                 version = self._directory.serial()
-            if version != self._version or not self._records.keys() >= set(keys):
-                self._records = {key: self._records.get(key) for key in keys}
+            told = all(key in self._records or key in self._failures for key in keys)
+            if version != self._version or not self._copied or not told:
+                self._records = {key: self._records[key] for key in keys if key in self._records}
+                self._failures = {k: self._failures[k] for k in keys if k in self._failures}
                 self._take(keys, self._directory.lookup(keys), moment.steady)
-            self._version = version
+            self._version, self._copied = version, True
             return False
+        self._copied = False
         wanted = [
             peer.public_key
             for peer in managed(device, policy)

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
 import json
 import logging
@@ -23,7 +24,7 @@ from ..directory import ZoneVersion
 from ..errors import UsageError
 from ..keys import PublicKey
 from ..model import Endpoint
-from ..plan import Decision, Refusal, State
+from ..plan import Decision, Keepalive, Refusal, State, keepalive_of
 from .agent import Look
 from .discovery import NOTHING_KNOWN, Known
 
@@ -193,17 +194,37 @@ class Report:
         elif is_news or is_detail:
             self._plan(PAUSE if is_news else PATIENCE, is_news)
 
-    def stop(self) -> None:
-        """Write that the agent has ended, and left peers that were at rest to WireGuard.
+    def keepalives(self, added: t.Iterable[PublicKey]) -> dict[PublicKey, Keepalive]:
+        """Return whose keepalives are, as the agent before has written it, as far as it has any.
+
+        Args:
+            added: The peers that it has added. What it has not come to write of one is that it has
+                given it the keepalive.
+        """
+        ours = Keepalive(self._settings.keepalive)
+        found = dict.fromkeys(added, ours)
+        for text, entry in self._before.items():
+            raised, chosen = entry.get("raised"), entry.get("chosen")
+            if isinstance(raised, int) and isinstance(chosen, int):
+                with contextlib.suppress(UsageError):
+                    found[PublicKey.from_base64(text)] = Keepalive(raised, chosen)
+        return {key: keepalive for key, keepalive in found.items() if any(keepalive)}
+
+    def stop(self, left: t.Collection[PublicKey] = ()) -> None:
+        """Write that the agent has ended.
 
         Of one that has seen nothing there is nothing to write: what the one before knew stays.
+
+        Args:
+            left: The peers that were at rest, and have got their endpoints back.
         """
         if self.due is None and math.isinf(self._written):
             return
         now = self._now()
-        for entry in self._entries.values():
-            memory = entry.decision.memory if entry.decision else None
-            if memory is not None and memory.rest_until is not None:
+        for key in left:
+            entry = self._entries.get(key)
+            if entry is not None and entry.decision is not None:
+                memory = entry.decision.memory
                 entry.endpoint_set, entry.action_at = str(memory.target), now.wall
                 entry.action = f"set {memory.target}: the client ended"
                 entry.text = ""
@@ -333,6 +354,7 @@ def _text(entry: _Entry, now: Moment) -> str:
         directory=str(record.endpoint) if record else None,
         answers=memory.answers,
         rtt=memory.rtt if memory.answers else None,
+        **keepalive_of(decision)._asdict(),
         due=None if math.isinf(decision.due) else now.wall + decision.due - now.steady,
     )
     return json.dumps(fields)

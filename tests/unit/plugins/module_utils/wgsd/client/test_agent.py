@@ -20,7 +20,7 @@ from wgsd.directory import ZoneVersion
 from wgsd.errors import NoDeviceError, ServerError
 from wgsd.keys import PublicKey
 from wgsd.model import Device, Endpoint, Member, Peer, PeerRecord
-from wgsd.plan import State
+from wgsd.plan import Keepalive, State, keepalive_of
 
 pytestmark = pytest.mark.unit
 
@@ -155,12 +155,13 @@ class World:
         self.now = NOW
         self.agent, self.running = self.an_agent(None), self.an_agent(self.prober)
 
-    def an_agent(self, prober, discovery=None):
+    def an_agent(self, prober, discovery=None, keepalives=None):
         return Agent(
             SETTINGS,
             self.directory,
             prober=prober,
             discovery=discovery,
+            keepalives=keepalives,
             opener=self.device.open,
             now=lambda: Moment(self.now, self.now - NOW + 1000),
         )
@@ -404,6 +405,38 @@ def test_who_goes_leaves_no_peer_at_rest(world):
     assert (left.endpoint, left.persistent_keepalive) == (HOME, 15)
 
 
+def test_who_goes_leaves_a_peer_alone_that_has_come_by_itself_and_says_of_whom_it_did_not(world):
+    world.have_copy(bob=HOME, carol=HOME)
+    world.device.peers[CAROL] = Peer(CAROL, allowed_ips=("10.0.0.3/32",))
+    for _number in range(30):
+        world.look(1)
+    world.device.peers[BOB] = dataclasses.replace(world.device.peers[BOB], endpoint=CAFE)
+    assert world.running.leave() == {CAROL}
+    assert world.device.peers[BOB].endpoint == CAFE
+    world.device.gone = True
+    assert world.running.leave() == frozenset()
+
+
+@pytest.mark.parametrize("record", [PeerRecord(BOB, CAFE), None])
+def test_a_keepalive_of_the_agent_before_is_not_the_operators(world, record):
+    world.device.peers[BOB] = dataclasses.replace(
+        world.device.peers[BOB], endpoint=HOME, persistent_keepalive=20
+    )
+    world.running = world.an_agent(world.prober, keepalives={BOB: Keepalive(20, 0)})
+    world.directory.is_settled = False
+    world.look()
+    assert world.device.applied == [], "the directory has not been heard yet"
+    world.have_copy()
+    world.directory.failures = {BOB: "port 0"}
+    world.look(1)
+    assert world.device.applied == [], "nor has it said anything of use"
+    world.directory.failures = {}
+    world.directory.publish(records={BOB: record})
+    decision = world.look(1)[BOB]
+    assert world.device.peers[BOB].persistent_keepalive == (25 if record else 0)
+    assert keepalive_of(decision) == Keepalive(25 if record else 0, 0)
+
+
 def test_a_server_whose_copy_says_all_that_is_needed_is_not_asked(world):
     world.have_copy(bob=HOME)
     world.look()
@@ -469,6 +502,7 @@ class TestDiscovery:
         assert decisions[CAROL].state is State.PUNCHING
         assert decisions[CAROL].record.endpoint == HOME
         assert world.look(0.1)[CAROL].change is None
+        assert keepalive_of(decisions[CAROL]) == Keepalive(25, 0)
 
     def test_a_member_without_an_endpoint_is_tried_once_it_has_one(self, world):
         del world.directory.records[CAROL]
