@@ -74,7 +74,11 @@ class Loop:
         self._report = Report(settings)
         # Who does not discover hands on what is on the device of those before.
         self._known = known_of(report_path(settings.interface))
-        self._discovery = Discovery(settings, self._known) if settings.discover else None
+        self._discovery = (
+            Discovery(settings, self._known, record=self._report.record)
+            if settings.discover
+            else None
+        )
         self._agent = Agent(
             settings,
             self._view,

@@ -194,6 +194,24 @@ class Report:
         elif is_news or is_detail:
             self._plan(PAUSE if is_news else PATIENCE, is_news)
 
+    def record(self, index: int, discovered: t.Mapping[PublicKey, str | None]) -> None:
+        """Write down at once what this client adds: whoever comes next must know that it is ours.
+
+        Args:
+            index: Of the interface.
+            discovered: As in `Surroundings`, with those that are about to be added.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        before = self._around
+        self._around = dataclasses.replace(before, index=index, discovered=discovered)
+        try:
+            self._replace(None)
+        except OSError:
+            self._around = before
+            raise
+
     def keepalives(self, added: t.Iterable[PublicKey]) -> dict[PublicKey, Keepalive]:
         """Return whose keepalives are, as the agent before has written it, as far as it has any.
 
@@ -298,13 +316,16 @@ class Report:
     def _write(self, stopped: float | None = None) -> None:
         self.due, self._written = None, self._monotonic()
         try:
-            self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-            replace_file(self._path, self._text(stopped))
+            self._replace(stopped)
             self._is_told = False
         except OSError as exc:
             if not self._is_told:
                 log.warning("%s: %s; 'wgsd status' will know less", self._path, exc.strerror)
             self._is_told = True
+
+    def _replace(self, stopped: float | None) -> None:
+        self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        replace_file(self._path, self._text(stopped))
 
     def _text(self, stopped: float | None) -> str:
         around, now = self._around, self._now()
@@ -337,6 +358,9 @@ class Report:
         }
         lines = [f" {json.dumps(name)}: {json.dumps(value)}" for name, value in head.items()]
         peers = (f'  "{key.base64}": {entry.text}' for key, entry in self._entries.items())
+        if not self._entries:
+            # Before the first look all that is known is what the one before has left.
+            peers = (f'  "{key}": {json.dumps(entry)}' for key, entry in self._before.items())
         lines.append(' "peers": {\n' + ",\n".join(peers) + "\n }")
         return "{\n" + ",\n".join(lines) + "\n}\n"
 

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import os
 import subprocess
@@ -361,6 +362,36 @@ def test_what_was_added_is_written_at_once_for_the_next_client(world):
     assert world.peer(CAROL)["configured"] is None
     world.publish(DIRECT, around=Surroundings(index=7))
     assert known_of(report_path("wg0")) == Known(7, {})
+
+
+def test_what_is_about_to_be_added_is_written_with_all_that_was_known_before(world):
+    world.publish(a_try())
+    world.pass_time(2)
+    world.report = world.start()
+    world.report.record(7, {CAROL: "carol"})
+    assert known_of(report_path("wg0")) == Known(7, {CAROL: "carol"})
+    assert world.peer()["endpoint_set"] == str(HOME)
+    writes = world.writes
+    around = Surroundings(index=7, discovered={CAROL: "carol"})
+    world.publish(DIRECT, decision(State.PUNCHING, key=CAROL, before=HOME), around=around)
+    assert world.writes <= writes + 1
+    assert world.peer(CAROL)["action"].startswith("added")
+    assert world.peer()["endpoint_set"] == str(HOME)
+
+
+def test_what_cannot_be_written_down_is_not_taken_for_written(world, monkeypatch):
+    world.publish(DIRECT)
+    replace = module.replace_file
+
+    def refuse(_path, _text):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(module, "replace_file", refuse)
+    with pytest.raises(OSError, match="No space"):
+        world.report.record(7, {CAROL: "carol"})
+    monkeypatch.setattr(module, "replace_file", replace)
+    world.report.stop()
+    assert known_of(report_path("wg0")) == Known()
 
 
 @pytest.mark.parametrize(
