@@ -14,18 +14,19 @@ import typing as t
 from .. import clock, systemd
 from ..config import ClientSettings
 from ..directory import Directory
-from ..errors import DeviceError, UsageError, WgsdError
+from ..errors import DeviceError, WgsdError
 from ..keys import PublicKey
 from ..plan import State
 from ..replica import Replica
 from .agent import Agent, Look
 from .anchors import Anchors
 from .discovery import Discovery
+from .lock import alone
 from .metrics import Metrics
 from .pace import Pace
 from .path import PathWatcher
 from .prober import Prober
-from .report import Report, Surroundings, known_of, read, report_path
+from .report import Report, Surroundings, known_of, report_path
 from .resolver import Resolver
 from .rights import Rights
 from .view import View
@@ -40,20 +41,15 @@ def run(settings: ClientSettings) -> int:
     Raises:
         UsageError: another client looks after the interface already.
     """
-    other = read(report_path(settings.interface))
-    if other.running:
-        raise UsageError(
-            f"process {other.report['pid']} looks after {settings.interface} already",
-            "end it first, or look once: --once",
-        )
-    servers = ", ".join(str(server) for server in settings.registries)
-    log.info("interface %s, zone %s, registries %s", settings.interface, settings.zone, servers)
-    loop = Loop(settings)
-    systemd.notify("READY=1", "STATUS=starting")
-    try:
-        loop.run()
-    finally:
-        loop.close()
+    with alone(settings.interface):
+        servers = ", ".join(str(server) for server in settings.registries)
+        log.info("interface %s, zone %s, registries %s", settings.interface, settings.zone, servers)
+        loop = Loop(settings)
+        systemd.notify("READY=1", "STATUS=starting")
+        try:
+            loop.run()
+        finally:
+            loop.close()
     return 0
 
 

@@ -403,6 +403,21 @@ def known_of(path: pathlib.Path) -> Known:
         return NOTHING_KNOWN
 
 
+def process_of(path: pathlib.Path) -> int | None:
+    """Return the process that has written the report in *path*, of whatever version.
+
+    Returns:
+        None if it runs no more, or hides from us.
+    """
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+        pid, born, stopped = (report[name] for name in ("pid", "birth", "stopped"))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    runs = isinstance(pid, int) and stopped is None and born is not None and birth(pid) == born
+    return pid if runs else None
+
+
 class Found(t.NamedTuple):
     """What there is of a report.
 
