@@ -16,7 +16,7 @@ from ..clock import Moment
 from ..config import ClientSettings
 from ..device import open_device
 from ..device.base import Backend
-from ..directory import Directory, ZoneVersion
+from ..directory import Directory, ZoneVersion, unusable
 from ..errors import DeviceError, ServerError
 from ..keys import PublicKey
 from ..model import Device, Endpoint, Member, Peer, PeerChange, PeerRecord
@@ -500,11 +500,15 @@ class Agent:
         now: float,
     ) -> None:
         """Keep what the directory said of *keys*; an answer of no use changes nothing."""
+        own = self._device.public_key if self._device else None
         for key in keys:
             self._asked[key] = now
+            record = found.get(key)
             failure = self._directory.failures.get(key)
+            if failure is None and key != own:
+                failure = unusable(record) or None
             if failure is None:
-                self._records[key] = found.get(key)
+                self._records[key] = record
                 self._failures.pop(key, None)
             else:
                 if self._failures.get(key) != failure:

@@ -15,6 +15,7 @@ import typing as t
 from .. import clock
 from ..config import ClientSettings
 from ..device import link
+from ..directory import unusable
 from ..errors import DeviceError
 from ..keys import PublicKey
 from ..model import Device, Member, PeerChange, PeerRecord
@@ -155,7 +156,11 @@ class Discovery:
             members,
             self._addresses,
             self._added,
-            {key: record.endpoint for key, record in records.items() if record is not None},
+            {
+                key: record.endpoint
+                for key, record in records.items()
+                if record is not None and not unusable(record)
+            },
             now,
             keepalive=self._settings.keepalive,
         )

@@ -463,6 +463,29 @@ def test_a_host_that_has_just_started_asks_at_once(world):
     assert world.directory.looked_up == [[BOB]]
 
 
+NEAR = Endpoint("fe80::7", 51820)
+
+
+@pytest.mark.parametrize("is_copy", [False, True])
+def test_an_endpoint_that_only_hosts_near_the_registry_could_use_replaces_none(world, is_copy):
+    world.device.peers[BOB] = dataclasses.replace(world.device.peers[BOB], endpoint=HOME)
+    world.directory.is_copy = is_copy
+    world.directory.publish(records={BOB: PeerRecord(BOB, NEAR)})
+    for _number in range(100):
+        look = world.running.look()
+        world.now += 1
+    assert "fe80::7" in look.failures[BOB]
+    assert all(change.endpoint != NEAR for change in world.device.applied)
+    assert world.device.peers[BOB].endpoint == HOME
+
+
+def test_where_the_registry_sees_this_host_may_be_near_it(world):
+    world.have_copy(us=NEAR, bob=HOME)
+    look = world.running.look()
+    assert world.running.seen_at == NEAR
+    assert look.failures == {}
+
+
 class TestDiscovery:
     """Members that the device lacks."""
 

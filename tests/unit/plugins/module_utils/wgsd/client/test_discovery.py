@@ -41,6 +41,7 @@ class World:
         self.peers = {BOB: Peer(BOB, allowed_ips=("10.0.0.2/32",))}
         self.allowed: dict = {}
         self.members: dict | None = {US: OURS}
+        self.place = HOME
         self.recorded: list = []
         self.fault: OSError | None = None
         self.discovery = Discovery(
@@ -71,7 +72,7 @@ class World:
 
     def _lookup(self, keys):
         self.lookups += 1
-        return {key: PeerRecord(key, HOME) if key == CAROL else None for key in keys}
+        return {key: PeerRecord(key, self.place) if key == CAROL else None for key in keys}
 
     def look(self, seconds=1.0):
         """Look after some seconds, and carry out what is decided."""
@@ -109,6 +110,14 @@ def test_a_member_comes_and_goes_and_is_told_of_once(caplog):
     assert len(told) == 2
     assert told[0].startswith(f"peer carol ({CAROL}): added at {HOME}")
     assert told[1].startswith(f"peer carol ({CAROL}): removed: the registry")
+
+
+def test_a_member_near_the_registry_is_added_without_an_endpoint():
+    world = World()
+    world.place = Endpoint("fe80::7", 51820)
+    world.members = {US: OURS, CAROL: CAROLS}
+    (change,) = world.look()
+    assert (change.public_key, change.endpoint) == (CAROL, None)
 
 
 def test_while_nothing_changes_a_look_costs_nothing():
