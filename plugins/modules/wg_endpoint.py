@@ -127,7 +127,7 @@ from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.config import (
 )
 from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.device import open_device
 from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.device.base import Backend
-from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.directory import Directory
+from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.directory import Directory, unusable
 from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.errors import UsageError
 from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.keys import PublicKey
 from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.model import Device, Endpoint
@@ -135,6 +135,7 @@ from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.plan import (
     NONE_YET,
     Decision,
     Policy,
+    State,
     decide,
     holders,
     managed,
@@ -216,10 +217,15 @@ def connect(
     # up meanwhile is left alone.
     device = backend.read()
     problems = dict(directory.failures)
+    useless = {key: unusable(record) for key, record in records.items() if unusable(record)}
+    records = {key: record for key, record in records.items() if key not in useless}
     decisions = {
         decision.public_key: decision
         for decision in decide(device, records, NONE_YET, clock.moment(), policy)
     }
+    # Who has a tunnel needs no endpoint.
+    lost = {key for key, one in decisions.items() if one.state is not State.DIRECT}
+    problems.update((key, problem) for key, problem in useless.items() if key in lost)
     for key in only or ():
         if key not in decisions:
             problems[key] = f"it is not on the interface {device.name}; add it with wg_interface"

@@ -120,6 +120,32 @@ def test_clients_and_responder_restart_without_a_lost_packet(direct):
         direct.start_responder()
 
 
+def test_a_second_client_is_refused_before_the_first_has_reported_anything(mesh):
+    mesh.start_client("alice")
+    flags = ["--device", INTERFACE, "--dns", SERVER, "--zone", ZONE]
+    lock = mesh.lab.host("alice").path(f"/run/wgsd/client-{INTERFACE}.lock")
+    mesh.wait(lambda: lock.exists() and lock.read_text(), "the lock")
+    second = mesh.wgsd("alice", "client", *flags)
+    assert second.returncode == 2
+    assert f"process {lock.read_text().strip()} looks after {INTERFACE} already" in second.stderr
+    mesh.kill("alice", "client")
+    mesh.start_client("alice")
+    time.sleep(1)
+    mesh.stop("alice", "client")
+
+
+def test_a_keepalive_of_a_client_that_was_killed_follows_the_configuration(direct):
+    assert direct.peer("alice", "bob").persistent_keepalive == 25
+    report = direct.lab.host("alice").path(f"/run/wgsd/client-{INTERFACE}.json")
+    direct.wait(lambda: '"raised": 25' in report.read_text(), "the keepalive in the report")
+    with no_packet_lost(direct):
+        direct.kill("alice", "client")
+        direct.start_client("alice", keepalive=10)
+        direct.wait(
+            lambda: direct.peer("alice", "bob").persistent_keepalive == 10, "the other keepalive"
+        )
+
+
 def test_the_registry_may_die_and_live_tunnels_stay(direct):
     with no_packet_lost(direct):
         direct.stop(REGISTRY, "responder")

@@ -12,7 +12,7 @@ import typing as t
 from .config import TsigKey
 from .errors import ServerError, UsageError, WgsdError
 from .keys import PublicKey
-from .model import Endpoint, Member, PeerRecord
+from .model import Endpoint, Member, PeerRecord, is_near
 from .names import check_zone, instance_name, parse_txt, service_name
 from .thirdparty import dns, dns_asyncquery
 
@@ -285,8 +285,8 @@ def peer_record(
     problem = f"{name} has an SRV record without an address"
     # RFC 2782: the lowest priority first; the rest of the order is ours, to be repeatable.
     for service in sorted(services, key=lambda r: (r.priority, -r.weight, r.port, r.target)):
-        # IPv4 before IPv6, for the same reason.
-        for address in sorted(addresses[service.target], key=lambda a: (":" in a, a)):
+        # What all can send to first; IPv4 before IPv6, for the same reason.
+        for address in sorted(addresses[service.target], key=lambda a: (is_near(a), ":" in a, a)):
             try:
                 endpoint = Endpoint.make(address, service.port)
             except UsageError as exc:
@@ -299,6 +299,20 @@ def peer_record(
                 key, endpoint, text.allowed_ips if text else (), text.name if text else None
             )
     raise UsageError(problem, f"look at it with: dig SRV {name}")
+
+
+def unusable(record: PeerRecord | None) -> str:
+    """Return why no tunnel can be set up to where the zone has a peer; empty if one can.
+
+    The registry sees a peer on its own host or link at an address that leads others elsewhere: to
+    themselves, or onto whatever link they have. The zone has no scope for it either.
+    """
+    if record is None or not record.endpoint.is_near:
+        return ""
+    return (
+        f"the zone has it at {record.endpoint}, which only the registry can send to; have the peer"
+        " reach the registry at an address of another kind"
+    )
 
 
 def signing_key(key: TsigKey) -> dns.tsig.Key:

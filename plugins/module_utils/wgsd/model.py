@@ -21,6 +21,8 @@ REJECT_AFTER_TIME = 180.0
 _LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 #: The longest host name as text, without the dot at its end (RFC 1035 section 2.3.4).
 HOST_NAME_MAX = 253
+#: How canonical addresses begin that are loopback or link-local (RFC 6890).
+_NEAR = re.compile(r"127\.|169\.254\.|::1$|fe[89ab][0-9a-f]:")
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -73,6 +75,11 @@ class Endpoint:
     def is_ipv6(self) -> bool:
         """Whether the address is IPv6."""
         return ":" in self.address
+
+    @property
+    def is_near(self) -> bool:
+        """Whether it means something on one host or one link only."""
+        return is_near(self.address)
 
     @property
     def host(self) -> str:
@@ -132,6 +139,11 @@ class HostPort:
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def is_near(address: str) -> bool:
+    """Whether a canonical address means something on one host or one link only."""
+    return _NEAR.match(address) is not None
 
 
 def _is_address(text: str) -> bool:

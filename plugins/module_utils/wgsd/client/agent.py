@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import logging
 import math
@@ -17,12 +16,13 @@ from ..clock import Moment
 from ..config import ClientSettings
 from ..device import open_device
 from ..device.base import Backend
-from ..directory import Directory, ZoneVersion
+from ..directory import Directory, ZoneVersion, unusable
 from ..errors import DeviceError, ServerError
 from ..keys import PublicKey
 from ..model import Device, Endpoint, Member, Peer, PeerChange, PeerRecord
 from ..plan import (
     Decision,
+    Keepalive,
     Policy,
     State,
     decide,
@@ -142,6 +142,7 @@ class Agent:
         prober: Probing | None = None,
         anchors: Anchors | None = None,
         discovery: Discovery | None = None,
+        keepalives: t.Mapping[PublicKey, Keepalive] | None = None,
         opener: t.Callable[[str], Backend] = open_device,
         now: t.Callable[[], Moment] = clock.moment,
     ) -> None:
@@ -151,6 +152,7 @@ class Agent:
             prober: Asks peers for a sign of life; None for a single look, which cannot wait for it.
             anchors: Looks after the registries' peer entries; None for leaving them alone.
             discovery: Adds members that the device lacks; None for the peers that it has.
+            keepalives: Whose those of peers are, as the agent before has left it.
         """
         self._settings = settings
         self._directory = directory
@@ -172,7 +174,11 @@ class Agent:
         self._records: dict[PublicKey, PeerRecord | None] = {}
         self._asked: dict[PublicKey, float] = {}
         self._failures: dict[PublicKey, str] = {}
+        #: Whether these are all that a copy of the zone has of the peers.
+        self._copied = False
         self._last: dict[PublicKey, Decision] = {}
+        #: Of peers that nothing was decided about yet.
+        self._keepalives = dict(keepalives or {})
         #: Answers to probes that no decision has taken into account.
         self._heard: dict[PublicKey, float] = {}
         self._seen_at: Endpoint | None = None
@@ -257,20 +263,33 @@ class Agent:
             self._backend.close()
             self._backend = None
 
-    def leave(self) -> None:
-        """Give peers that are at rest their endpoints, so that WireGuard goes on alone."""
-        changes = [
-            PeerChange(
-                decision.public_key,
-                endpoint=decision.memory.target,
-                persistent_keepalive=decision.memory.chosen or self._settings.keepalive,
-            )
-            for decision in self._last.values()
-            if decision.memory.rest_until is not None
-        ]
-        with contextlib.suppress(DeviceError):
+    def leave(self) -> frozenset[PublicKey]:
+        """Give peers that are at rest their endpoints, so that WireGuard goes on alone.
+
+        Returns:
+            Who has got one.
+        """
+        resting = [d for d in self._last.values() if d.memory.rest_until is not None]
+        if not resting:
+            return frozenset()
+        try:
+            backend = self._opened()
+            peers = backend.read().peers
+            changes = [
+                PeerChange(
+                    decision.public_key,
+                    endpoint=decision.memory.target,
+                    persistent_keepalive=decision.memory.chosen or self._settings.keepalive,
+                )
+                for decision in resting
+                # One that has come by itself has an endpoint.
+                if decision.public_key in peers and peers[decision.public_key].endpoint is None
+            ]
             if changes:
-                self._opened().apply(changes)
+                backend.apply(changes)
+        except DeviceError:
+            return frozenset()
+        return frozenset(change.public_key for change in changes)
 
     def _opened(self) -> Backend:
         if self._backend is None:
@@ -303,14 +322,15 @@ class Agent:
                 raise
             # What was known before is still the best there is.
             trouble, waited = exc, True
-        device = self._discover(backend, device)
+        device, took = self._discover(backend, device)
+        waited = waited or took
         if self._prober:
             self._heard.update(self._prober.heard())
         moved = self._has_moved(device, moved)
         decisions = self._decide(device, moved)
         if waited and any(decision.change for decision in decisions):
-            # The directory took its time, and a tunnel that came up meanwhile must not be started
-            # over: what the device says now decides.
+            # Somebody took his time, and a tunnel that came up meanwhile must not be started over:
+            # what the device says now decides.
             device = self._read(backend)
             decisions = self._decide(device, moved)
         changes = [decision.change for decision in decisions if decision.change]
@@ -328,20 +348,27 @@ class Agent:
             self._prober.probe([*probed, *(d.peer for d in decisions if d.probe)])
         return Look(decisions, dict(self._failures), trouble, self._poke.due, self._members_due)
 
-    def _discover(self, backend: Backend, device: Device) -> Device:
-        """Bring the peers of the device in line with the members of the zone; return it then."""
+    def _discover(self, backend: Backend, device: Device) -> tuple[Device, bool]:
+        """Bring the peers of the device in line with the members of the zone.
+
+        Returns:
+            The device as it is then, and whether it may have changed since it was read.
+        """
         if self._discovery is None:
-            return device
+            return device, False
         changes = self._discovery.look(
             device, self._allowed, self._directory.members(), self._directory.lookup
         )
         if not changes:
-            return device
+            return device, self._discovery.took_time
         backend.apply(changes)
+        for change in changes:
+            if change.create:
+                self._keepalives[change.public_key] = Keepalive(change.persistent_keepalive or 0)
         device = self._read(backend)
         # Of those that are new nothing has been asked yet, and a copy answers at once.
         self._refresh(device)
-        return device
+        return device, False
 
     def _decide(
         self, device: Device, moved: bool, only: frozenset[PublicKey] | None = None
@@ -355,6 +382,7 @@ class Agent:
             policy,
             heard=self._heard,
             stirred=moved,
+            keepalives=self._keepalives,
         )
 
     def _policy(self) -> Policy:
@@ -371,6 +399,11 @@ class Agent:
             if before is not decision:
                 self._log(decision, before)
                 self._last[decision.public_key] = decision
+        if self._keepalives:
+            # What decisions remember counts from now on.
+            self._keepalives = {
+                key: one for key, one in self._keepalives.items() if key not in self._last
+            }
 
     def _log(self, decision: Decision, last: Decision | None) -> None:
         before, state = last.state if last else None, decision.state
@@ -422,11 +455,14 @@ class Agent:
             if self._asks_for_news(len(keys), moment.steady):
                 self._news_asked_at = moment.steady
                 version = self._directory.serial()
-            if version != self._version or not self._records.keys() >= set(keys):
-                self._records = {key: self._records.get(key) for key in keys}
+            told = all(key in self._records or key in self._failures for key in keys)
+            if version != self._version or not self._copied or not told:
+                self._records = {key: self._records[key] for key in keys if key in self._records}
+                self._failures = {k: self._failures[k] for k in keys if k in self._failures}
                 self._take(keys, self._directory.lookup(keys), moment.steady)
-            self._version = version
+            self._version, self._copied = version, True
             return False
+        self._copied = False
         wanted = [
             peer.public_key
             for peer in managed(device, policy)
@@ -464,11 +500,15 @@ class Agent:
         now: float,
     ) -> None:
         """Keep what the directory said of *keys*; an answer of no use changes nothing."""
+        own = self._device.public_key if self._device else None
         for key in keys:
             self._asked[key] = now
+            record = found.get(key)
             failure = self._directory.failures.get(key)
+            if failure is None and key != own:
+                failure = unusable(record) or None
             if failure is None:
-                self._records[key] = found.get(key)
+                self._records[key] = record
                 self._failures.pop(key, None)
             else:
                 if self._failures.get(key) != failure:

@@ -15,17 +15,23 @@ import typing as t
 from .. import clock
 from ..config import ClientSettings
 from ..device import link
+from ..directory import unusable
 from ..errors import DeviceError
 from ..keys import PublicKey
 from ..model import Device, Member, PeerChange, PeerRecord
-from ..plan import Added, Refusal, decide_members
+from ..plan import Added, Membership, Refusal, decide_members
 
 log = logging.getLogger("wgsd.client")
 
 #: Seconds between two reads of the interface's addresses while a member is refused: hardly ever
 #: do they change.
 ADDRESS_PERIOD = 30.0
+#: Seconds after which it is tried again to write down what is to be added.
+RECORD_PERIOD = 10.0
 
+#: Writes down, for whoever comes next, which peers are ours on the interface with that index.
+#: Raises OSError if it cannot.
+Record = t.Callable[[int, t.Mapping[PublicKey, t.Optional[str]]], None]
 Lookup = t.Callable[[t.Iterable[PublicKey]], t.Mapping[PublicKey, t.Optional[PeerRecord]]]
 
 
@@ -60,6 +66,7 @@ class Discovery:
         due: Steady seconds at which time alone may lead to something else.
         refused: The members that are not on the device as the zone has them.
         index: The interface's index; None while it is not known.
+        took_time: Whether the last look had to ask the kernel for more than the device.
     """
 
     def __init__(
@@ -67,6 +74,7 @@ class Discovery:
         settings: ClientSettings,
         known: Known = NOTHING_KNOWN,
         *,
+        record: Record = lambda _index, _names: None,
         interface_index: t.Callable[[str], int] = socket.if_nametoindex,
         read_addresses: t.Callable[[str], tuple[link.Interface, ...]] = link.addresses,
         now: t.Callable[[], float] = clock.steady,
@@ -75,13 +83,16 @@ class Discovery:
 
         Args:
             known: What there is on the device of the agent before.
+            record: Is called before anybody is added.
             interface_index: Raises OSError if there is no such interface.
             now: Steady seconds.
         """
         self.due = math.inf
         self.refused: t.Mapping[PublicKey, Refusal] = {}
         self.index: int | None = known.index
+        self.took_time = False
         self._settings = settings
+        self._record = record
         self._interface_index = interface_index
         self._read_addresses = read_addresses
         self._now = now
@@ -92,11 +103,12 @@ class Discovery:
         self._addresses_at = -math.inf
         self._seen: _Seen | None = None
         self._is_outsider = False
+        self._fault = ""
 
     @property
     def names(self) -> dict[PublicKey, str | None]:
         """The peers on the device that this client has added, and their friendly names."""
-        return {key: added.name for key, added in self._added.items() if added.there}
+        return _names(self._added)
 
     def look(
         self,
@@ -115,6 +127,7 @@ class Discovery:
             lookup: Returns what that copy says of peers.
         """
         now = self._now()
+        self.took_time = False
         try:
             index = self._interface_index(self._settings.interface)
         except OSError:
@@ -143,11 +156,18 @@ class Discovery:
             members,
             self._addresses,
             self._added,
-            {key: record.endpoint for key, record in records.items() if record is not None},
+            {
+                key: record.endpoint
+                for key, record in records.items()
+                if record is not None and not unusable(record)
+            },
             now,
             keepalive=self._settings.keepalive,
         )
         self._tell(device, members, decided.refused)
+        fault = self._write_down(index, decided)
+        if fault:
+            decided = self._without_additions(decided, fault, now)
         for change in decided.changes:
             log.info("peer %s: %s", _title(change.change.public_key, change.name), change.reason)
         self._added, self.refused, self.due = decided.added, decided.refused, decided.due
@@ -155,8 +175,45 @@ class Discovery:
             self.due = min(self.due, self._addresses_at + ADDRESS_PERIOD)
         return [change.change for change in decided.changes]
 
+    def _write_down(self, index: int, decided: Membership) -> str:
+        """Write down who is to be added; return why that cannot be done, empty if it is.
+
+        Who is to go is written down as well, until it is gone: whatever ends us in between, the
+        next client must go on.
+        """
+        if not any(change.change.create for change in decided.changes):
+            return ""
+        fault = ""
+        try:
+            self._record(index, _names(decided.added))
+        except OSError as exc:
+            fault = f"{exc.filename}: {exc.strerror}" if exc.filename else str(exc)
+            if fault != self._fault:
+                log.warning(
+                    "no member is added: %s; what is added must be known to the next client", fault
+                )
+        self._fault = fault
+        return fault
+
+    def _without_additions(self, decided: Membership, fault: str, now: float) -> Membership:
+        """Return *decided* for when nobody can be added."""
+        names = {one.change.public_key: one.name for one in decided.changes if one.change.create}
+        reason = f"it cannot be written down that it was added: {fault}"
+        return Membership(
+            changes=tuple(one for one in decided.changes if not one.change.create),
+            added={
+                **{key: added for key, added in decided.added.items() if key not in names},
+                **{key: added for key, added in self._added.items() if key in names},
+            },
+            refused={
+                **decided.refused,
+                **{key: Refusal(name, reason) for key, name in names.items()},
+            },
+            due=now + RECORD_PERIOD,
+        )
+
     def _look_at_addresses(self, now: float) -> None:
-        self._addresses_at = now
+        self._addresses_at, self.took_time = now, True
         try:
             self._addresses = self._read_addresses(self._settings.interface)
         except DeviceError as exc:
@@ -179,6 +236,10 @@ class Discovery:
         if is_outsider and not self._is_outsider:
             log.warning("the zone does not have this host as a member: nobody is added or removed")
         self._is_outsider = is_outsider
+
+
+def _names(added: t.Mapping[PublicKey, Added]) -> dict[PublicKey, str | None]:
+    return {key: one.name for key, one in added.items() if one.there}
 
 
 def _title(key: PublicKey, name: str | None) -> str:

@@ -14,17 +14,19 @@ import typing as t
 from .. import clock, systemd
 from ..config import ClientSettings
 from ..directory import Directory
-from ..errors import DeviceError, UsageError, WgsdError
+from ..errors import DeviceError, WgsdError
+from ..keys import PublicKey
 from ..plan import State
 from ..replica import Replica
 from .agent import Agent, Look
 from .anchors import Anchors
 from .discovery import Discovery
+from .lock import alone
 from .metrics import Metrics
 from .pace import Pace
 from .path import PathWatcher
 from .prober import Prober
-from .report import Report, Surroundings, known_of, read, report_path
+from .report import Report, Surroundings, known_of, report_path
 from .resolver import Resolver
 from .rights import Rights
 from .view import View
@@ -39,20 +41,15 @@ def run(settings: ClientSettings) -> int:
     Raises:
         UsageError: another client looks after the interface already.
     """
-    other = read(report_path(settings.interface))
-    if other.running:
-        raise UsageError(
-            f"process {other.report['pid']} looks after {settings.interface} already",
-            "end it first, or look once: --once",
-        )
-    servers = ", ".join(str(server) for server in settings.registries)
-    log.info("interface %s, zone %s, registries %s", settings.interface, settings.zone, servers)
-    loop = Loop(settings)
-    systemd.notify("READY=1", "STATUS=starting")
-    try:
-        loop.run()
-    finally:
-        loop.close()
+    with alone(settings.interface):
+        servers = ", ".join(str(server) for server in settings.registries)
+        log.info("interface %s, zone %s, registries %s", settings.interface, settings.zone, servers)
+        loop = Loop(settings)
+        systemd.notify("READY=1", "STATUS=starting")
+        try:
+            loop.run()
+        finally:
+            loop.close()
     return 0
 
 
@@ -70,17 +67,22 @@ class Loop:
         directory = Directory(zone, registries, timeout=0.5, retries=0, key=key)
         self._view = View(directory, self._replica)
         self._anchors = Anchors(settings, Resolver(selector))
+        self._report = Report(settings)
         # Who does not discover hands on what is on the device of those before.
         self._known = known_of(report_path(settings.interface))
-        self._discovery = Discovery(settings, self._known) if settings.discover else None
+        self._discovery = (
+            Discovery(settings, self._known, record=self._report.record)
+            if settings.discover
+            else None
+        )
         self._agent = Agent(
             settings,
             self._view,
             prober=self._prober,
             anchors=self._anchors,
             discovery=self._discovery,
+            keepalives=self._report.keepalives(self._known.names),
         )
-        self._report = Report(settings)
         self._metrics: Metrics | None = None
         self._parts: tuple[Part, ...] = (self._replica, self._paths, self._report)
         if settings.metrics_file is not None:
@@ -96,19 +98,23 @@ class Loop:
         self._watchdog = systemd.watchdog_period()
         self._told_alive = -math.inf
         self._rights = Rights()
+        #: Who was at rest at the end, and is left to WireGuard.
+        self._left: frozenset[PublicKey] = frozenset()
 
     def run(self) -> None:
         """Run until a signal says stop."""
-        while not self._waiting.stopped:
-            pause = self._turn()
-            self._tell_alive()
-            self._wait(pause)
-        systemd.notify("STOPPING=1")
-        self._agent.leave()
+        try:
+            while not self._waiting.stopped:
+                pause = self._turn()
+                self._tell_alive()
+                self._wait(pause)
+        finally:
+            systemd.notify("STOPPING=1")
+            self._left = self._agent.leave()
 
     def close(self) -> None:
         """Close everything."""
-        self._report.stop()
+        self._report.stop(self._left)
         if self._metrics is not None:
             self._metrics.close()
         self._agent.close()

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
 import json
 import logging
@@ -23,7 +24,7 @@ from ..directory import ZoneVersion
 from ..errors import UsageError
 from ..keys import PublicKey
 from ..model import Endpoint
-from ..plan import Decision, Refusal, State
+from ..plan import Decision, Keepalive, Refusal, State, keepalive_of
 from .agent import Look
 from .discovery import NOTHING_KNOWN, Known
 
@@ -193,17 +194,55 @@ class Report:
         elif is_news or is_detail:
             self._plan(PAUSE if is_news else PATIENCE, is_news)
 
-    def stop(self) -> None:
-        """Write that the agent has ended, and left peers that were at rest to WireGuard.
+    def record(self, index: int, discovered: t.Mapping[PublicKey, str | None]) -> None:
+        """Write down at once what this client adds: whoever comes next must know that it is ours.
+
+        Args:
+            index: Of the interface.
+            discovered: As in `Surroundings`, with those that are about to be added.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        before = self._around
+        self._around = dataclasses.replace(before, index=index, discovered=discovered)
+        try:
+            self._replace(None)
+        except OSError:
+            self._around = before
+            raise
+
+    def keepalives(self, added: t.Iterable[PublicKey]) -> dict[PublicKey, Keepalive]:
+        """Return whose keepalives are, as the agent before has written it, as far as it has any.
+
+        Args:
+            added: The peers that it has added. What it has not come to write of one is that it has
+                given it the keepalive.
+        """
+        ours = Keepalive(self._settings.keepalive)
+        found = dict.fromkeys(added, ours)
+        for text, entry in self._before.items():
+            raised, chosen = entry.get("raised"), entry.get("chosen")
+            if isinstance(raised, int) and isinstance(chosen, int):
+                with contextlib.suppress(UsageError):
+                    found[PublicKey.from_base64(text)] = Keepalive(raised, chosen)
+        return {key: keepalive for key, keepalive in found.items() if any(keepalive)}
+
+    def stop(self, left: t.Collection[PublicKey] = ()) -> None:
+        """Write that the agent has ended.
 
         Of one that has seen nothing there is nothing to write: what the one before knew stays.
+
+        Args:
+            left: The peers that were at rest, and have got their endpoints back.
         """
         if self.due is None and math.isinf(self._written):
             return
         now = self._now()
-        for entry in self._entries.values():
-            memory = entry.decision.memory if entry.decision else None
-            if memory is not None and memory.rest_until is not None:
+        for key in left:
+            entry = self._entries.get(key)
+            if entry is not None and entry.decision is not None:
+                memory = entry.decision.memory
                 entry.endpoint_set, entry.action_at = str(memory.target), now.wall
                 entry.action = f"set {memory.target}: the client ended"
                 entry.text = ""
@@ -277,13 +316,16 @@ class Report:
     def _write(self, stopped: float | None = None) -> None:
         self.due, self._written = None, self._monotonic()
         try:
-            self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-            replace_file(self._path, self._text(stopped))
+            self._replace(stopped)
             self._is_told = False
         except OSError as exc:
             if not self._is_told:
                 log.warning("%s: %s; 'wgsd status' will know less", self._path, exc.strerror)
             self._is_told = True
+
+    def _replace(self, stopped: float | None) -> None:
+        self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        replace_file(self._path, self._text(stopped))
 
     def _text(self, stopped: float | None) -> str:
         around, now = self._around, self._now()
@@ -316,6 +358,9 @@ class Report:
         }
         lines = [f" {json.dumps(name)}: {json.dumps(value)}" for name, value in head.items()]
         peers = (f'  "{key.base64}": {entry.text}' for key, entry in self._entries.items())
+        if not self._entries:
+            # Before the first look all that is known is what the one before has left.
+            peers = (f'  "{key}": {json.dumps(entry)}' for key, entry in self._before.items())
         lines.append(' "peers": {\n' + ",\n".join(peers) + "\n }")
         return "{\n" + ",\n".join(lines) + "\n}\n"
 
@@ -333,6 +378,7 @@ def _text(entry: _Entry, now: Moment) -> str:
         directory=str(record.endpoint) if record else None,
         answers=memory.answers,
         rtt=memory.rtt if memory.answers else None,
+        **keepalive_of(decision)._asdict(),
         due=None if math.isinf(decision.due) else now.wall + decision.due - now.steady,
     )
     return json.dumps(fields)
@@ -355,6 +401,21 @@ def known_of(path: pathlib.Path) -> Known:
         return Known(int(index), names)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, UsageError):
         return NOTHING_KNOWN
+
+
+def process_of(path: pathlib.Path) -> int | None:
+    """Return the process that has written the report in *path*, of whatever version.
+
+    Returns:
+        None if it runs no more, or hides from us.
+    """
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+        pid, born, stopped = (report[name] for name in ("pid", "birth", "stopped"))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    runs = isinstance(pid, int) and stopped is None and born is not None and birth(pid) == born
+    return pid if runs else None
 
 
 class Found(t.NamedTuple):

@@ -19,14 +19,15 @@ from __future__ import annotations
 from .decide import NONE_YET, Decisions, decide, wants_record
 from .members import Added, Membership, Refusal, decide_members
 from .observe import has_session, in_session
-from .peers import holders, managed, renewals
-from .states import Decision, Memory, Policy, State
+from .peers import holders, keepalive_of, managed, renewals
+from .states import Decision, Keepalive, Memory, Policy, State
 
 __all__ = [
     "NONE_YET",
     "Added",
     "Decision",
     "Decisions",
+    "Keepalive",
     "Membership",
     "Memory",
     "Policy",
@@ -37,6 +38,7 @@ __all__ = [
     "has_session",
     "holders",
     "in_session",
+    "keepalive_of",
     "managed",
     "renewals",
     "wants_record",

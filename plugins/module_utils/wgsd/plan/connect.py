@@ -54,6 +54,9 @@ def decide_connect(
     memory = dataclasses.replace(memory, asking=None, refuted=None, target=target)
     if target is None:
         memory = forget_tries(memory)
+        if not situation.told:
+            reason = "the directory has not said yet where it is"
+            return _leave(situation, memory, State.UNKNOWN, reason, math.inf)
         reason = "the directory has no endpoint for it"
         # Nobody knows where it is: no need to knock where it was.
         keepalive = chosen_keepalive(memory, peer)

@@ -18,11 +18,12 @@ from .connect import decide_connect, give_up
 from .live import Situation, decide_live
 from .observe import has_session, in_session, observe
 from .peers import managed
-from .states import Decision, Memory, Policy, State
+from .states import Decision, Keepalive, Memory, Policy, State
 
 Decisions = t.Mapping[PublicKey, Decision]
 NONE_YET: Decisions = types.MappingProxyType({})
 NOTHING_HEARD: t.Mapping[PublicKey, float] = types.MappingProxyType({})
+NOTHING_KNOWN: t.Mapping[PublicKey, Keepalive] = types.MappingProxyType({})
 #: Seconds for which a peer is asked whose handshake is old by the wall clock alone.
 DOUBT = 1.0
 #: Bytes of a handshake initiation (protocol section 5.4): who sends one has no session either.
@@ -42,6 +43,7 @@ def decide(
     *,
     heard: t.Mapping[PublicKey, float] = NOTHING_HEARD,
     stirred: bool = False,
+    keepalives: t.Mapping[PublicKey, Keepalive] = NOTHING_KNOWN,
 ) -> list[Decision]:
     """Decide about every managed peer of *device*.
 
@@ -50,15 +52,17 @@ def decide(
 
     Args:
         device: A snapshot taken just before.
-        records: What the directory says; None or missing for peers that it does not have.
+        records: What the directory says; None for peers that it does not have, missing while it
+            has not said anything.
         last: The decisions before, carried out; `NONE_YET` for a single run.
         moment: The present.
         policy: What the operator wants.
         heard: Who has answered a probe since then, and the seconds that it took.
         stirred: Whether this host has moved since then, so that routers know nothing of it.
+        keepalives: Whose they are, of peers about which nothing was decided before.
     """
     return [
-        _decide(device, peer, records.get(key), last.get(key), moment, policy, heard, stirred)
+        _decide(device, peer, records, last.get(key), moment, policy, heard, stirred, keepalives)
         for key, peer in ((peer.public_key, peer) for peer in managed(device, policy))
     ]
 
@@ -74,22 +78,35 @@ def wants_record(peer: Peer, past: Decision | None, moment: Moment, policy: Poli
 def _decide(
     device: Device,
     peer: Peer,
-    record: PeerRecord | None,
+    records: t.Mapping[PublicKey, PeerRecord | None],
     past: Decision | None,
     moment: Moment,
     policy: Policy,
     heard: t.Mapping[PublicKey, float],
     stirred: bool,
+    keepalives: t.Mapping[PublicKey, Keepalive],
 ) -> Decision:
+    record = records.get(peer.public_key)
     answer = heard.get(peer.public_key)
-    if past is not None and answer is None and not stirred and _stands(past, peer, record, moment):
+    told = peer.public_key in records
+    if (
+        past is not None
+        and answer is None
+        and not stirred
+        and _stands(past, peer, record, moment)
+        # What the client before us has set waits for the directory's word.
+        and not (told and past.state is State.UNKNOWN and past.memory.raised)
+    ):
         return past
     before = past.memory if past else None
     memory = observe(peer, before, moment, answer, policy)
+    if before is None and peer.public_key in keepalives:
+        memory = _knowing(memory, peer, keepalives[peer.public_key])
     own = device.public_key if policy.continuous else None
     situation = Situation(
         peer=peer,
         record=record,
+        told=told,
         before=before,
         heard=answer,
         stirred=stirred,
@@ -113,6 +130,15 @@ def _decide(
         memory = give_up(memory) if lost else memory
         decision = decide_connect(memory, situation, own, moment.wall)
     return _count(decision, memory, moment.steady) if decision.change else decision
+
+
+def _knowing(memory: Memory, peer: Peer, keepalive: Keepalive) -> Memory:
+    """Return *memory* with whose the keepalive of *peer* is.
+
+    The operator's counts if the device has none: the client before us has died during a rest.
+    """
+    chosen = 0 if peer.persistent_keepalive else keepalive.chosen
+    return dataclasses.replace(memory, raised=keepalive.raised, chosen=chosen)
 
 
 def _count(decision: Decision, memory: Memory, now: float) -> Decision:

@@ -33,6 +33,7 @@ class Situation:
     """What to decide about: one peer at one moment.
 
     Attributes:
+        told: Whether the directory has said anything about it, be it that it has no record.
         before: What was known at the last look; None for a peer that is new to us.
         heard: Seconds that the answer to a probe took that came since then; None if none came.
         stirred: Whether this host has moved since then.
@@ -42,6 +43,7 @@ class Situation:
 
     peer: Peer
     record: PeerRecord | None
+    told: bool
     before: Memory | None
     heard: float | None
     stirred: bool
@@ -214,6 +216,14 @@ def _decision(
         raised = 0 if memory.chosen or not situation.record else policy.keepalive
         keepalive = memory.chosen or raised or None
         memory = dataclasses.replace(memory, raised=raised, chosen=0)
+    elif (
+        policy.continuous
+        and situation.record
+        and peer.persistent_keepalive == memory.raised != policy.keepalive
+    ):
+        # It is of a client before us, which the operator had told another one.
+        keepalive = policy.keepalive
+        memory = dataclasses.replace(memory, raised=keepalive)
     change = None
     if target is not None or keepalive is not None:
         change = PeerChange(peer.public_key, endpoint=target, persistent_keepalive=keepalive)

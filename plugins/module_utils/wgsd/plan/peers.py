@@ -12,7 +12,7 @@ import typing as t
 
 from ..keys import PublicKey
 from ..model import Device, Peer, PeerChange
-from .states import Memory, Policy
+from .states import Decision, Keepalive, Memory, Policy
 
 
 def managed(device: Device, policy: Policy) -> t.Iterator[Peer]:
@@ -32,8 +32,19 @@ def managed(device: Device, policy: Policy) -> t.Iterator[Peer]:
 
 def chosen_keepalive(memory: Memory, peer: Peer) -> int:
     """Return the keepalive that the operator has chosen for *peer*, in seconds; 0 for none."""
-    ours = peer.persistent_keepalive in (0, memory.raised)
-    return memory.chosen if ours else peer.persistent_keepalive
+    return _chosen(memory, peer.persistent_keepalive)
+
+
+def _chosen(memory: Memory, keepalive: int) -> int:
+    return memory.chosen if keepalive in (0, memory.raised) else keepalive
+
+
+def keepalive_of(decision: Decision) -> Keepalive:
+    """Return whose the keepalive of a peer is once *decision* was carried out."""
+    change, keepalive = decision.change, decision.peer.persistent_keepalive
+    if change is not None and change.persistent_keepalive is not None:
+        keepalive = change.persistent_keepalive
+    return Keepalive(decision.memory.raised, _chosen(decision.memory, keepalive))
 
 
 def renewals(device: Device) -> list[PeerChange]:

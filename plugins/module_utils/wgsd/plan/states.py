@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import typing as t
 
 from ..keys import PublicKey
 from ..model import Endpoint, Peer, PeerChange, PeerRecord
@@ -75,6 +76,18 @@ class Asking:
     moved: bool = False
     learning: bool = False
     confirming: bool = False
+
+
+class Keepalive(t.NamedTuple):
+    """Whose a peer's keepalive is: what the next client must know to leave it so.
+
+    Attributes:
+        raised: The one that we have set where the operator had none; 0 if we have not.
+        chosen: The operator's; 0 if there is none.
+    """
+
+    raised: int = 0
+    chosen: int = 0
 
 
 @dataclasses.dataclass(frozen=True)

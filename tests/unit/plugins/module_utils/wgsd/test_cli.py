@@ -18,8 +18,7 @@ import pytest
 from tests.unit.collection import MODULE_UTILS
 from tests.unit.plugins.module_utils.wgsd.scripted_dns import ScriptedServer, respond
 from wgsd import client
-from wgsd.client import report
-from wgsd.client.agent import Look
+from wgsd.client import lock, report
 from wgsd.config import ClientSettings
 from wgsd.errors import UsageError
 from wgsd.keys import PublicKey
@@ -166,11 +165,9 @@ def test_the_old_clients_flags_are_taken_as_go_takes_them(dashes, joined):
 def test_a_second_client_on_an_interface_ends_and_names_the_first(tmp_path, monkeypatch):
     monkeypatch.setattr(report, "RUNTIME_DIR", tmp_path)
     settings = ClientSettings("wg0", "example.com.", (Endpoint("10.0.0.254", 53),))
-    first = report.Report(settings)
-    first.publish(Look([], {}), report.Surroundings())
-    first.tick()
-    with pytest.raises(
-        UsageError, match=f"process {os.getpid()} looks after wg0 already; .*--once"
+    with (
+        lock.alone("wg0"),
+        pytest.raises(UsageError, match=f"process {os.getpid()} looks after wg0 already; .*--once"),
     ):
         client.run(settings)
 
@@ -195,6 +192,7 @@ def test_the_service_manager_hears_that_a_client_without_a_device_is_alive(tmp_p
             assert process.wait(30) == 0
             while "STOPPING=1" not in told:
                 told += manager.recv(1000).decode().split("\n")
+    lock.lock_path("nodevice0").unlink(missing_ok=True)
     assert told[:2] == ["READY=1", "STATUS=starting"]
     assert any(line.startswith("STATUS=") and "nodevice0" in line for line in told)
 

@@ -15,7 +15,7 @@ import pytest
 
 from tests.unit.plugins.module_utils.wgsd.scripted_dns import ScriptedServer, respond
 from wgsd.config import TsigKey
-from wgsd.directory import Directory, ZoneVersion, signing_key
+from wgsd.directory import Directory, ZoneVersion, signing_key, unusable
 from wgsd.errors import ServerError, UsageError
 from wgsd.keys import PublicKey
 from wgsd.model import Endpoint, PeerRecord
@@ -270,3 +270,23 @@ def test_an_answer_that_is_not_signed_with_our_key_does_not_count(answer, proble
         found = directory(server, key=KEY)
         with pytest.raises(ServerError, match=problem):
             found.serial()
+
+
+@pytest.mark.parametrize("near", ["127.0.0.1", "fe80::7"])
+def test_of_a_peers_addresses_one_that_all_can_send_to_comes_first(near):
+    kind = "AAAA" if ":" in near else "A"
+    for others in ([("A", "192.0.2.20")], [("AAAA", "2001:db8::1")]):
+        records = [(BOB_NAME, rdtype, text) for rdtype, text in [(kind, near), *others]]
+
+        def script(query, _tcp, records=records):
+            return respond(query, [SRV], [*records, (BOB_NAME, "TXT", TXT)])
+
+        with ScriptedServer(script) as server:
+            assert directory(server).lookup([BOB])[BOB].endpoint.address == others[0][1]
+
+
+@pytest.mark.parametrize("near", ["127.0.0.1", "::1", "fe80::7"])
+def test_an_endpoint_near_the_registry_is_what_the_zone_says_and_of_no_use_to_others(near):
+    record = PeerRecord(BOB, Endpoint(near, 51820))
+    assert near in unusable(record)
+    assert unusable(BOB_RECORD) == unusable(None) == ""

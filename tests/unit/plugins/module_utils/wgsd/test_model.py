@@ -27,6 +27,31 @@ def test_an_endpoint_is_parsed(text, endpoint):
     assert Endpoint.parse(text) == endpoint
 
 
+@pytest.mark.parametrize(
+    ("address", "near"),
+    [
+        ("127.0.0.1", True),
+        ("127.9.0.1", True),
+        ("::1", True),
+        ("::ffff:127.0.0.1", True),
+        ("fe80::1", True),
+        ("febf::1", True),
+        ("169.254.7.1", True),
+        ("fec0::1", False),
+        ("fe8::1", False),
+        ("::127", False),
+        ("12.70.0.1", False),
+        ("1.127.0.0", False),
+        ("169.25.4.1", False),
+        ("10.0.0.1", False),
+        ("2001:db8::1", False),
+        ("fd00::1", False),
+    ],
+)
+def test_loopback_and_link_local_addresses_mean_something_nearby_only(address, near):
+    assert Endpoint.make(address, 7).is_near is near
+
+
 @pytest.mark.parametrize("endpoint", ["192.0.2.1:51820", "[2001:db8::1]:51820"])
 def test_an_endpoint_is_written_as_it_is_read(endpoint):
     assert str(Endpoint.parse(endpoint)) == endpoint

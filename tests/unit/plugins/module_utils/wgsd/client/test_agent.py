@@ -20,7 +20,7 @@ from wgsd.directory import ZoneVersion
 from wgsd.errors import NoDeviceError, ServerError
 from wgsd.keys import PublicKey
 from wgsd.model import Device, Endpoint, Member, Peer, PeerRecord
-from wgsd.plan import State
+from wgsd.plan import Keepalive, State, keepalive_of
 
 pytestmark = pytest.mark.unit
 
@@ -155,12 +155,13 @@ class World:
         self.now = NOW
         self.agent, self.running = self.an_agent(None), self.an_agent(self.prober)
 
-    def an_agent(self, prober, discovery=None):
+    def an_agent(self, prober, discovery=None, keepalives=None):
         return Agent(
             SETTINGS,
             self.directory,
             prober=prober,
             discovery=discovery,
+            keepalives=keepalives,
             opener=self.device.open,
             now=lambda: Moment(self.now, self.now - NOW + 1000),
         )
@@ -404,6 +405,38 @@ def test_who_goes_leaves_no_peer_at_rest(world):
     assert (left.endpoint, left.persistent_keepalive) == (HOME, 15)
 
 
+def test_who_goes_leaves_a_peer_alone_that_has_come_by_itself_and_says_of_whom_it_did_not(world):
+    world.have_copy(bob=HOME, carol=HOME)
+    world.device.peers[CAROL] = Peer(CAROL, allowed_ips=("10.0.0.3/32",))
+    for _number in range(30):
+        world.look(1)
+    world.device.peers[BOB] = dataclasses.replace(world.device.peers[BOB], endpoint=CAFE)
+    assert world.running.leave() == {CAROL}
+    assert world.device.peers[BOB].endpoint == CAFE
+    world.device.gone = True
+    assert world.running.leave() == frozenset()
+
+
+@pytest.mark.parametrize("record", [PeerRecord(BOB, CAFE), None])
+def test_a_keepalive_of_the_agent_before_is_not_the_operators(world, record):
+    world.device.peers[BOB] = dataclasses.replace(
+        world.device.peers[BOB], endpoint=HOME, persistent_keepalive=20
+    )
+    world.running = world.an_agent(world.prober, keepalives={BOB: Keepalive(20, 0)})
+    world.directory.is_settled = False
+    world.look()
+    assert world.device.applied == [], "the directory has not been heard yet"
+    world.have_copy()
+    world.directory.failures = {BOB: "port 0"}
+    world.look(1)
+    assert world.device.applied == [], "nor has it said anything of use"
+    world.directory.failures = {}
+    world.directory.publish(records={BOB: record})
+    decision = world.look(1)[BOB]
+    assert world.device.peers[BOB].persistent_keepalive == (25 if record else 0)
+    assert keepalive_of(decision) == Keepalive(25 if record else 0, 0)
+
+
 def test_a_server_whose_copy_says_all_that_is_needed_is_not_asked(world):
     world.have_copy(bob=HOME)
     world.look()
@@ -430,15 +463,43 @@ def test_a_host_that_has_just_started_asks_at_once(world):
     assert world.directory.looked_up == [[BOB]]
 
 
+NEAR = Endpoint("fe80::7", 51820)
+
+
+@pytest.mark.parametrize("is_copy", [False, True])
+def test_an_endpoint_that_only_hosts_near_the_registry_could_use_replaces_none(world, is_copy):
+    world.device.peers[BOB] = dataclasses.replace(world.device.peers[BOB], endpoint=HOME)
+    world.directory.is_copy = is_copy
+    world.directory.publish(records={BOB: PeerRecord(BOB, NEAR)})
+    for _number in range(100):
+        look = world.running.look()
+        world.now += 1
+    assert "fe80::7" in look.failures[BOB]
+    assert all(change.endpoint != NEAR for change in world.device.applied)
+    assert world.device.peers[BOB].endpoint == HOME
+
+
+def test_where_the_registry_sees_this_host_may_be_near_it(world):
+    world.have_copy(us=NEAR, bob=HOME)
+    look = world.running.look()
+    assert world.running.seen_at == NEAR
+    assert look.failures == {}
+
+
 class TestDiscovery:
     """Members that the device lacks."""
 
     @pytest.fixture
     def world(self, world):
+        def read_addresses(_name):
+            world.on_addresses()
+            return (ipaddress.ip_interface("10.0.0.1/24"),)
+
+        world.on_addresses = lambda: None
         discovery = Discovery(
             dataclasses.replace(SETTINGS, discover=True),
             interface_index=lambda _name: 7,
-            read_addresses=lambda _name: (ipaddress.ip_interface("10.0.0.1/24"),),
+            read_addresses=read_addresses,
             now=lambda: world.now - NOW + 1000,
         )
         world.running = world.an_agent(world.prober, discovery)
@@ -464,6 +525,7 @@ class TestDiscovery:
         assert decisions[CAROL].state is State.PUNCHING
         assert decisions[CAROL].record.endpoint == HOME
         assert world.look(0.1)[CAROL].change is None
+        assert keepalive_of(decisions[CAROL]) == Keepalive(25, 0)
 
     def test_a_member_without_an_endpoint_is_tried_once_it_has_one(self, world):
         del world.directory.records[CAROL]
@@ -486,6 +548,13 @@ class TestDiscovery:
         assert CAROL not in decisions
         assert CAROL not in world.device.peers
         assert BOB in world.device.peers
+
+    def test_a_tunnel_that_comes_up_during_a_read_of_the_addresses_is_not_started_over(self, world):
+        world.have_copy(us=CAFE, bob=HOME)
+        world.directory.member_list = dict(world.directory.member_list)
+        world.on_addresses = lambda: world.device.handshake(BOB, world.now)
+        assert world.look(0.1)[BOB].state is State.DIRECT
+        assert not any(change.fresh for change in world.device.applied)
 
     def test_without_a_copy_nobody_leaves(self, world):
         self.join(world)

@@ -7,12 +7,13 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import ipaddress
 
 import pytest
 
 from tests.unit.plugins.module_utils.wgsd.client.decisions import BOB, CAROL, HOME
-from wgsd.client.discovery import ADDRESS_PERIOD, Discovery, Known
+from wgsd.client.discovery import ADDRESS_PERIOD, RECORD_PERIOD, Discovery, Known
 from wgsd.config import ClientSettings
 from wgsd.errors import DeviceError
 from wgsd.keys import PublicKey
@@ -24,6 +25,8 @@ US = PublicKey(b"a" * 32)
 SETTINGS = ClientSettings("wg0", "example.com.", (Endpoint("10.0.0.254", 53),), discover=True)
 OURS = Member(US, ("10.0.0.1/32",), "alice")
 CAROLS = Member(CAROL, ("10.0.0.3/32",), "carol")
+DAVE = PublicKey(b"d" * 32)
+DAVES = Member(DAVE, ("10.0.0.4/32",), "dave")
 ABROAD = Member(CAROL, ("192.168.5.0/24",), "carol")
 
 
@@ -38,9 +41,13 @@ class World:
         self.peers = {BOB: Peer(BOB, allowed_ips=("10.0.0.2/32",))}
         self.allowed: dict = {}
         self.members: dict | None = {US: OURS}
+        self.place = HOME
+        self.recorded: list = []
+        self.fault: OSError | None = None
         self.discovery = Discovery(
             SETTINGS,
             known or Known(),
+            record=self._record,
             interface_index=self._interface_index,
             read_addresses=self._read_addresses,
             now=lambda: self.now,
@@ -51,6 +58,12 @@ class World:
             raise OSError
         return self.index
 
+    def _record(self, index, names):
+        if self.fault is not None:
+            raise self.fault
+        # What is on the device at that time.
+        self.recorded.append((index, dict(names), set(self.peers)))
+
     def _read_addresses(self, _name):
         self.address_reads += 1
         if isinstance(self.addresses, Exception):
@@ -59,7 +72,7 @@ class World:
 
     def _lookup(self, keys):
         self.lookups += 1
-        return {key: PeerRecord(key, HOME) if key == CAROL else None for key in keys}
+        return {key: PeerRecord(key, self.place) if key == CAROL else None for key in keys}
 
     def look(self, seconds=1.0):
         """Look after some seconds, and carry out what is decided."""
@@ -97,6 +110,14 @@ def test_a_member_comes_and_goes_and_is_told_of_once(caplog):
     assert len(told) == 2
     assert told[0].startswith(f"peer carol ({CAROL}): added at {HOME}")
     assert told[1].startswith(f"peer carol ({CAROL}): removed: the registry")
+
+
+def test_a_member_near_the_registry_is_added_without_an_endpoint():
+    world = World()
+    world.place = Endpoint("fe80::7", 51820)
+    world.members = {US: OURS, CAROL: CAROLS}
+    (change,) = world.look()
+    assert (change.public_key, change.endpoint) == (CAROL, None)
 
 
 def test_while_nothing_changes_a_look_costs_nothing():
@@ -181,3 +202,42 @@ def test_a_zone_without_this_host_is_told_of_once(caplog):
     for _number in range(3):
         assert world.look() == []
     assert caplog.text.count("does not have this host as a member") == 1
+
+
+def test_who_is_added_is_written_down_before_and_who_goes_stays_written_down_until_it_is_gone():
+    world = World(Known(7, {CAROL: "carol"}))
+    world.peers[CAROL] = Peer(CAROL, allowed_ips=CAROLS.allowed_ips)
+    world.members = {US: OURS, DAVE: DAVES}
+    changes = world.look()
+    assert [(change.public_key, change.remove) for change in changes] == [
+        (CAROL, True),
+        (DAVE, False),
+    ]
+    assert world.recorded == [(7, {CAROL: "carol", DAVE: "dave"}, {BOB, CAROL})]
+    world.look()
+    assert world.discovery.names == {DAVE: "dave"}
+
+
+def test_while_nothing_can_be_written_down_nobody_is_added_and_it_says_why(caplog):
+    world = World(Known(7, {CAROL: "carol"}))
+    world.peers[CAROL] = Peer(CAROL, allowed_ips=CAROLS.allowed_ips)
+    world.fault = OSError(errno.ENOSPC, "No space left on device", "/run/wgsd/client-wg0.json")
+    world.members = {US: OURS, DAVE: DAVES}
+    assert [change.remove for change in world.look()] == [True], "who is expelled goes all the same"
+    lookups = world.lookups
+    for _number in range(10):
+        assert world.look(RECORD_PERIOD / 10) == []
+    assert world.lookups <= lookups + 1, "it is not tried again and again"
+    assert world.discovery.names == {}
+    assert "No space left on device" in world.discovery.refused[DAVE].reason
+    told = [text for text in caplog.messages if "No space left on device" in text]
+    assert told == [
+        "no member is added: /run/wgsd/client-wg0.json: No space left on device; what is added must"
+        " be known to the next client"
+    ]
+    world.fault = None
+    (change,) = world.look(RECORD_PERIOD)
+    assert change.public_key == DAVE
+    world.look()
+    assert world.discovery.refused == {}
+    assert world.discovery.names == {DAVE: "dave"}

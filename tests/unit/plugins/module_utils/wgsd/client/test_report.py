@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import os
 import subprocess
@@ -42,8 +43,8 @@ from wgsd.clock import Moment
 from wgsd.config import ClientSettings
 from wgsd.directory import ZoneVersion
 from wgsd.keys import PublicKey
-from wgsd.model import Endpoint, PeerChange
-from wgsd.plan import Refusal, State
+from wgsd.model import Endpoint, Peer, PeerChange
+from wgsd.plan import Keepalive, Memory, Refusal, State
 
 pytestmark = pytest.mark.unit
 
@@ -131,6 +132,8 @@ def test_a_peer_has_its_state_with_reason_and_beginning_and_what_was_done_about_
         "answers": True,
         "rtt": 0.03,
         "due": NOW + 12,
+        "raised": 0,
+        "chosen": 0,
     }
 
 
@@ -215,10 +218,33 @@ def test_a_keepalive_alone_sets_no_endpoint_and_is_told_as_such(world):
 
 
 def test_a_peer_at_rest_is_told_to_be_left_to_wireguard_when_the_client_ends(world):
-    world.publish(decision(State.UNREACHABLE, rest_until=6000.0))
-    world.report.stop()
+    resting = decision(State.UNREACHABLE, rest_until=6000.0)
+    world.publish(resting, dataclasses.replace(resting, public_key=CAROL))
+    world.report.stop([BOB])
     assert world.peer()["endpoint_set"] == str(HOME)
     assert "the client ended" in world.peer()["action"]
+    assert world.peer(CAROL)["action"] is None, "nothing was done about it"
+
+
+def test_whose_a_keepalive_is_outlives_the_client_however_it_ended(world):
+    silent = PeerChange.anew(Peer(CAROL, persistent_keepalive=15), None, persistent_keepalive=0)
+    ours = dataclasses.replace(a_try(), memory=Memory(target=HOME, raised=25))
+    theirs = decision(State.UNREACHABLE, key=CAROL, change=silent, chosen=15, rest_until=6000.0)
+    world.publish(ours, theirs)
+    assert world.start().keepalives([]) == {BOB: Keepalive(25, 0), CAROL: Keepalive(0, 15)}
+
+
+def test_a_peer_that_was_added_and_not_told_of_any_more_has_a_keepalive_of_ours(world):
+    world.publish(decision(State.DIRECT, key=CAROL, before=AWAY))
+    assert world.start().keepalives([BOB, CAROL]) == {BOB: Keepalive(25, 0)}
+
+
+def test_the_report_of_a_version_without_keepalives_tells_nothing_of_them(world):
+    world.publish(DIRECT)
+    path = report_path("wg0")
+    for fields in ({}, {"raised": None, "chosen": 0}):
+        path.write_text(json.dumps({"peers": {"x": {"state": "direct", **fields}}}))
+        assert world.start().keepalives([]) == {}
 
 
 def test_the_directory_and_the_hosts_own_moves_are_told(world):
@@ -336,6 +362,36 @@ def test_what_was_added_is_written_at_once_for_the_next_client(world):
     assert world.peer(CAROL)["configured"] is None
     world.publish(DIRECT, around=Surroundings(index=7))
     assert known_of(report_path("wg0")) == Known(7, {})
+
+
+def test_what_is_about_to_be_added_is_written_with_all_that_was_known_before(world):
+    world.publish(a_try())
+    world.pass_time(2)
+    world.report = world.start()
+    world.report.record(7, {CAROL: "carol"})
+    assert known_of(report_path("wg0")) == Known(7, {CAROL: "carol"})
+    assert world.peer()["endpoint_set"] == str(HOME)
+    writes = world.writes
+    around = Surroundings(index=7, discovered={CAROL: "carol"})
+    world.publish(DIRECT, decision(State.PUNCHING, key=CAROL, before=HOME), around=around)
+    assert world.writes <= writes + 1
+    assert world.peer(CAROL)["action"].startswith("added")
+    assert world.peer()["endpoint_set"] == str(HOME)
+
+
+def test_what_cannot_be_written_down_is_not_taken_for_written(world, monkeypatch):
+    world.publish(DIRECT)
+    replace = module.replace_file
+
+    def refuse(_path, _text):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(module, "replace_file", refuse)
+    with pytest.raises(OSError, match="No space"):
+        world.report.record(7, {CAROL: "carol"})
+    monkeypatch.setattr(module, "replace_file", replace)
+    world.report.stop()
+    assert known_of(report_path("wg0")) == Known()
 
 
 @pytest.mark.parametrize(

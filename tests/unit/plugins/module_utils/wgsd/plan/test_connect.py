@@ -209,6 +209,40 @@ def test_the_operators_keepalive_outlives_the_directorys_knowledge():
     assert world.peer.persistent_keepalive == 15
 
 
+def test_a_keepalive_of_the_client_before_goes_when_the_directory_says_that_it_has_no_endpoint():
+    world = strangers()
+    world.run(3)
+    world.restart()
+    # The directory is down just now, which says nothing about the peer.
+    world.records = {}
+    world.run(3)
+    assert (world.decision.state, world.peer.persistent_keepalive) == (State.UNKNOWN, 25)
+    world.says(None)
+    world.look()
+    assert world.peer.persistent_keepalive == 0
+
+
+@pytest.mark.parametrize("keepalive", [10, 0])
+def test_a_keepalive_of_the_client_before_becomes_what_is_configured_now(keepalive):
+    world = strangers()
+    world.run(3)
+    world.restart(keepalive=keepalive)
+    world.run(3)
+    assert world.peer.persistent_keepalive == keepalive
+
+
+def test_the_operators_keepalive_is_back_when_the_client_has_died_during_a_rest():
+    world = strangers(peer=bob(persistent_keepalive=15))
+    world.run(UNREACHABLE_AFTER + 1)
+    assert world.peer.persistent_keepalive == 0
+    world.restart()
+    assert world.look().change.persistent_keepalive == 15
+    world.restart()
+    world.says(None)
+    world.run(1)
+    assert world.peer.persistent_keepalive == 15, "who dies again has still told whose it is"
+
+
 def test_without_a_key_of_its_own_a_device_is_left_alone_in_the_end():
     """Nobody can agree on anything with it, and the agent must not spin."""
     peer, last, now = bob(), NONE_YET, 1000.0

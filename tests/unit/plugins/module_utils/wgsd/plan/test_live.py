@@ -196,6 +196,20 @@ def test_a_keepalive_that_the_operator_sets_instead_of_ours_stays():
     assert (world.decision.state, world.peer.persistent_keepalive) == (State.UNKNOWN, 15)
 
 
+@pytest.mark.parametrize("keepalive", [10, 0])
+def test_a_live_peers_keepalive_of_the_client_before_becomes_what_is_configured_now(keepalive):
+    world = World()
+    world.connect(keepalive=None)
+    world.says(HOME)
+    world.run(10)
+    world.restart(keepalive=keepalive)
+    world.run(10)
+    assert world.peer.persistent_keepalive == keepalive
+    assert not any(decision.change.fresh for _when, decision in world.changes)
+    assert len(world.changes) == 2
+    assert world.harmed == []
+
+
 def test_a_clock_that_jumps_harms_no_tunnel():
     for jump in (-86400, -100, 100, 86400):
         world = tunnel()

@@ -10,6 +10,8 @@ checked at every look of every `World`.
 
 from __future__ import annotations
 
+import math
+
 import hypothesis
 import pytest
 from hypothesis import given
@@ -23,6 +25,7 @@ from hypothesis.stateful import (
 )
 
 from tests.unit.plugins.module_utils.wgsd.plan.world import (
+    BOB,
     CAFE,
     HOME,
     PRESHARED_KEY,
@@ -99,12 +102,12 @@ class Meddling(RuleBasedStateMachine):
         self.clock_is_right = False
 
     @precondition(lambda self: self.world.answers or self.clock_is_right)
-    @rule()
-    def the_agent_starts_anew(self):
+    @rule(keepalive=st.none() | st.sampled_from([0, 10, 25]))
+    def the_agent_starts_anew(self, keepalive):
         # A single one whose packets nobody answers cannot tell a jump from a long silence.
         self.world.run(10)
         self.restarts += 1
-        self.world.restart()
+        self.world.restart(keepalive)
         self.world.look()
 
     def teardown(self):
@@ -142,8 +145,15 @@ class Meddling(RuleBasedStateMachine):
         assert peer.preshared_key == PRESHARED_KEY
         assert peer.allowed_ips == ("10.0.0.2/32",)
         rests = self.world.decision and self.world.decision.memory.rest_until is not None
-        if self.chosen and not rests and not self.restarts:
+        if self.chosen and not rests:
             assert peer.persistent_keepalive == self.chosen
+
+    @invariant()
+    def a_peer_that_nobody_knows_is_not_knocked_at(self):
+        decision = self.world.decision
+        told = BOB in self.world.records
+        if told and decision and decision.state is State.UNKNOWN and decision.due == math.inf:
+            assert self.world.peer.persistent_keepalive == self.chosen
 
 
 TestMeddling = Meddling.TestCase

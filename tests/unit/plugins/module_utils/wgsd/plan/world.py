@@ -21,7 +21,7 @@ from wgsd.client.pace import PUNCHING_INTERVAL, QUIET_INTERVAL, UNSETTLED
 from wgsd.clock import Moment
 from wgsd.keys import PublicKey
 from wgsd.model import REJECT_AFTER_TIME, Device, Endpoint, Peer, PeerRecord
-from wgsd.plan import Decision, Policy, decide
+from wgsd.plan import Decision, Keepalive, Policy, decide, keepalive_of
 
 US = PublicKey(b"a" * 32)
 BOB = PublicKey(b"b" * 32)
@@ -53,7 +53,7 @@ def bob(**fields: t.Any) -> Peer:
 
 def at(endpoint: Endpoint | None) -> dict[PublicKey, PeerRecord | None]:
     """Return what a directory says that has Bob there, or has no Bob."""
-    return {BOB: PeerRecord(BOB, endpoint)} if endpoint else {}
+    return {BOB: PeerRecord(BOB, endpoint) if endpoint else None}
 
 
 class World:
@@ -91,6 +91,8 @@ class World:
         self.policy = policy
         self.records: dict[PublicKey, PeerRecord | None] = {}
         self.last: dict[PublicKey, Decision] = {}
+        #: What the agent before this one has left.
+        self.keepalives: dict[PublicKey, Keepalive] = {}
         self.decision: Decision | None = None
         self.changes: list[tuple[float, Decision]] = []
         self.probes: list[float] = []
@@ -153,8 +155,16 @@ class World:
         """Have this host move."""
         self._stirred = True
 
-    def restart(self) -> None:
-        """Have the agent start anew."""
+    def restart(self, keepalive: int | None = None) -> None:
+        """Have the agent start anew, with what the one before has left.
+
+        Args:
+            keepalive: What the operator has configured meanwhile.
+        """
+        if self.decision is not None:
+            self.keepalives = {BOB: keepalive_of(self.decision)}
+        if keepalive is not None:
+            self.policy = dataclasses.replace(self.policy, keepalive=keepalive)
         self.last, self.decision = {}, None
 
     def add_anew(self, **fields: t.Any) -> None:
@@ -240,6 +250,7 @@ class World:
             self.policy,
             heard=heard,
             stirred=stirred,
+            keepalives=self.keepalives,
         )
         return decision
 
