@@ -90,6 +90,33 @@ def test_a_second_run_changes_nothing_and_costs_a_tunnel_no_packet(mesh: Site) -
     assert mesh.state() == before
 
 
+def test_a_package_source_that_is_broken_holds_nothing_up_where_all_is_installed(
+    mesh: Site,
+) -> None:
+    alice = mesh.lab.host("alice")
+    source = "/etc/apt/sources.list.d/broken.list"
+    stamps = "/var/lib/apt/lists /var/lib/apt/periodic/update-success-stamp"
+    alice.run(["sh", "-c", f"echo 'deb file:/nowhere ./' > {source}"])
+    alice.run(["sh", "-c", f"touch --no-create --date='2 days ago' {stamps}"])
+    try:
+        for mode in ((), ("--check",)):
+            run = mesh.run("--limit", "alice,registry", *mode)
+            assert run.status == 0, run.output
+            assert set(run.count("changed").values()) == {0}, run.output
+    finally:
+        alice.run(["rm", source])
+
+
+def test_a_package_that_is_missing_is_installed_by_lists_of_today(mesh: Site) -> None:
+    alice = mesh.lab.host("alice")
+    alice.run(["dpkg", "--purge", "--force-depends", "python3-pyroute2"])
+    alice.run(["sh", "-c", "rm -r /var/lib/apt/lists/*"])
+    run = mesh.run("--limit", "alice,registry")
+    assert run.status == 0, run.output
+    assert run.count("changed") == {"registry": 0, "alice": 1}, run.output
+    alice.run(["dpkg", "--status", "python3-pyroute2"])
+
+
 def test_the_client_does_its_work_within_its_sandbox(mesh: Site) -> None:
     alice = mesh.lab.host("alice")
     wait_for_ping(mesh, "alice", "10.0.0.2")
