@@ -117,6 +117,34 @@ def test_a_package_that_is_missing_is_installed_by_lists_of_today(mesh: Site) ->
     alice.run(["dpkg", "--status", "python3-pyroute2"])
 
 
+def test_comments_for_people_do_not_stop_a_registry(mesh: Site) -> None:
+    registry = mesh.lab.host("registry")
+    path = "/etc/wireguard/wg0.conf"
+    before = registry.run(["cat", path]).stdout
+    names = ("Bob's phone", "printer", "Printer")
+    made = ["sh", "-c", "for name in 1 2 3; do wg genkey | wg pubkey; done"]
+    keys = registry.run(made).stdout.split()
+    sections = "".join(
+        f"\n[Peer]\n# Name = {name}\nPublicKey = {key}\nAllowedIPs = 10.0.0.{number}/32\n"
+        for number, (name, key) in enumerate(zip(names, keys), start=100)
+    )
+    registry.run(["sh", "-c", f"cat > {path}"], stdin=before + sections)
+    try:
+        run = mesh.run("--limit", "registry")
+        assert run.status == 0, run.output
+        assert run.output.count("goes without its name") == 2, run.output
+        assert registry.run(["cat", path]).stdout == before + sections
+        served = registry.run(["cat", "/etc/wgsd/responder.yml"]).stdout
+        assert [name for name in names if f'"{name}"' in served] == ["Printer"]
+        again = mesh.run("--limit", "registry")
+        assert again.count("changed") == {"registry": 0}, again.output
+    finally:
+        registry.run(["sh", "-c", f"cat > {path}"], stdin=before)
+        for key in keys:
+            registry.run(["wg", "set", "wg0", "peer", key, "remove"])
+        mesh.build()
+
+
 def test_the_client_does_its_work_within_its_sandbox(mesh: Site) -> None:
     alice = mesh.lab.host("alice")
     wait_for_ping(mesh, "alice", "10.0.0.2")
