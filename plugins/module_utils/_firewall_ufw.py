@@ -10,12 +10,15 @@ Private to this collection.
 from __future__ import annotations
 
 import dataclasses
+import pathlib
 import shlex
 import typing as t
 
 from ._firewall import Change, Opening
 from .wgsd.errors import UsageError
 
+#: Where ufw keeps the rules that it was given.
+RULES = (pathlib.Path("/etc/ufw/user.rules"), pathlib.Path("/etc/ufw/user6.rules"))
 _ACTIONS = ("allow", "deny", "reject", "limit")
 _LOGGING = ("log", "log-all")
 
@@ -56,6 +59,12 @@ def parse(listing: str) -> tuple[Rule, ...]:
             parts = parts[:-2]
         found.append(Rule(" ".join(parts), comment))
     return tuple(found)
+
+
+def has_comment(rules: str, comment: str) -> bool:
+    """Whether a rule has *comment*, by the text of one of ufw's own files."""
+    end = f" comment={comment.encode().hex()}"
+    return any(line.endswith(end) for line in rules.splitlines())
 
 
 def plan(have: t.Iterable[Rule], wanted: t.Iterable[str], comment: str) -> Change[str]:

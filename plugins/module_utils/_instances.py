@@ -54,12 +54,16 @@ def keep_interface_apart(name: str, interface: str, folder: pathlib.Path) -> Non
     Raises:
         UsageError: another instance has it, or this one has another.
     """
-    clients = readable(configured("client", folder), load_client)
-    for instance, (path, client) in clients.items():
-        _keep_device_apart(instance, path, {client.interface}, name, interface)
-    responders = readable(configured("responder", folder), load_responder)
-    for instance, (path, responder) in responders.items():
-        _keep_device_apart(instance, path, _devices(responder), name, interface)
+    for instance, path, devices in _devices_there(folder):
+        _keep_device_apart(instance, path, devices, name, interface)
+
+
+def has_interface(name: str, interface: str, folder: pathlib.Path) -> bool:
+    """Whether a daemon of the instance *name* is configured for *interface*."""
+    return any(
+        instance.name == name and interface in devices
+        for instance, _path, devices in _devices_there(folder)
+    )
 
 
 def keep_clients_apart(
@@ -106,6 +110,16 @@ def keep_responders_apart(
         for endpoint in wanted.listen:
             if any(_overlap(endpoint, taken) for taken in settings.listen):
                 _refuse_share("listen", endpoint, path)
+
+
+def _devices_there(
+    folder: pathlib.Path,
+) -> t.Iterator[tuple[Instance, pathlib.Path, set[str]]]:
+    for instance, (path, client) in readable(configured("client", folder), load_client).items():
+        yield instance, path, {client.interface}
+    responders = readable(configured("responder", folder), load_responder)
+    for instance, (path, responder) in responders.items():
+        yield instance, path, _devices(responder)
 
 
 def _keep_device_apart(

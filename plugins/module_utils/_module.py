@@ -9,11 +9,15 @@ Private to this collection.
 
 from __future__ import annotations
 
+import os
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
 from .wgsd.errors import WgsdError
+
+#: Where commands for root are. To become root by su without a login shell leaves them out of PATH.
+SYSTEM_FOLDERS = ("/usr/sbin", "/sbin")
 
 
 def run_guarded(
@@ -31,11 +35,12 @@ def command_runner(module: AnsibleModule) -> t.Callable[..., tuple[int, str, str
     """Return a function that runs a command; one that cannot be run counts as exit status 127."""
 
     def run(command: list[str], data: str | None = None) -> tuple[int, str, str]:
+        path = os.pathsep.join((os.environ.get("PATH", os.defpath), *SYSTEM_FOLDERS))
         try:
             code, output, errors = module.run_command(
                 command,
                 data=data,
-                environ_update={"LC_ALL": "C.UTF-8"},
+                environ_update={"LC_ALL": "C.UTF-8", "PATH": path},
                 handle_exceptions=False,
             )
         except OSError as exc:

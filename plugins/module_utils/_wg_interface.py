@@ -19,11 +19,11 @@ from ansible.module_utils.basic import AnsibleModule
 
 from . import _wg_live, _wg_peers
 from ._files import FileState, read_file, remove_file, write_file
-from ._instances import keep_interface_apart
+from ._instances import has_interface, keep_interface_apart
 from ._module import command_runner
 from ._systemd import Systemd, UnitState
 from ._wg_file import InterfaceSettings, PeerSettings, WgQuickFile, masked
-from ._wg_own import check_lasting, copy_of, path_of
+from ._wg_own import check_lasting, copy_of, next_key_of, path_of
 from ._wg_own import own_key as own_key_of
 from ._wg_plan import LivePlan, plan
 from ._wg_routes import Table
@@ -39,7 +39,7 @@ from ._wg_wanted import (
 )
 from .wgsd.config import CONFIG_FOLDER
 from .wgsd.device import x25519
-from .wgsd.errors import DependencyError, WgsdError
+from .wgsd.errors import DependencyError, UsageError, WgsdError
 from .wgsd.keys import KEY_BYTES, PublicKey, decode_base64_key
 
 MODE = 0o600
@@ -119,6 +119,7 @@ class Interface:
         self._name = wanted.name
         self._path = path_of(wanted.name)
         self._copy = copy_of(wanted.name)
+        self._next_key = next_key_of(wanted.name)
         run_command = command_runner(module)
         self._tools, self._systemd = WgTools(run_command), Systemd(run_command)
         self._unit = f"wg-quick@{wanted.name}.service"
@@ -164,14 +165,18 @@ class Interface:
             kept, kept_text = self._parse(copy.text), copy.text
         elif self._wanted.purge and (file is None or file.made_here):
             kept, kept_text = None, ""
-        unit = self._systemd.unit(self._unit)
+        owned = self._is_ours(file, copied=copy.content is not None)
+        unit = self._systemd.unit(self._unit) if owned else UnitState()
         verbs = [verb for verb, due in (("stop", unit.is_active), ("disable", unit.enabled)) if due]
         self._steps += [f"{verb} {self._unit}" for verb in verbs]
-        brought_up_by_hand = exists(self._name) and not unit.is_active
+        brought_up_by_hand = owned and exists(self._name) and not unit.is_active
         if brought_up_by_hand:
             self._steps.append(f"wg-quick down {self._name}")
         restores = self._wanted.purge and copy.content is not None
-        removes = self._wanted.purge and not restores and kept is None and self._path.exists()
+        due = [self._next_key] if self._wanted.purge and owned else []
+        due += [self._path] if self._wanted.purge and not restores and kept is None else []
+        due = [path for path in due if path.exists()]
+        self._steps += [f"remove {path}" for path in due]
         if restores:
             self._steps.append(f"put {self._copy} back as {self._path}")
         if not self._check_mode:
@@ -179,17 +184,43 @@ class Interface:
                 self._systemd.do(verb, self._unit)
             if brought_up_by_hand:
                 self._tools.down(self._name)
+            for path in due:
+                remove_file(path)
             if restores:
                 write_file(self._path, FileState(copy.content, MODE))
                 remove_file(self._copy)
-            elif removes:
-                remove_file(self._path)
-        return self._result(
-            bool(self._steps) or removes,
+        result = self._result(
+            bool(self._steps),
             own_key_of(kept.interface_settings()) if kept else None,
             kept.peers().values() if kept else (),
             PeerEdits(),
             self._diff(text, kept_text, MODE),
+        )
+        return {**result, "owned": owned}
+
+    def _is_ours(self, file: WgQuickFile | None, *, copied: bool) -> bool:
+        """Whether the interface is the mesh's whose instance the module was told, or nobody's.
+
+        Raises:
+            UsageError: it is another mesh's.
+        """
+        instance = self._wanted.instance
+        if instance is None:
+            return True
+        try:
+            keep_interface_apart(instance, self._name, CONFIG_FOLDER)
+        except UsageError as exc:
+            raise UsageError(
+                exc.message,
+                "give the interface and the instance of the mesh that this host is to leave",
+            ) from None
+        is_there = file is not None or exists(self._name)
+        made_here = file is not None and file.made_here
+        return (
+            not is_there
+            or made_here
+            or copied
+            or has_interface(instance, self._name, CONFIG_FOLDER)
         )
 
     def _parse(self, text: str) -> WgQuickFile | None:

@@ -30,6 +30,11 @@ def copy_of(name: str) -> pathlib.Path:
     return FOLDER / f"{name}.conf.before-wgsd"
 
 
+def next_key_of(name: str) -> pathlib.Path:
+    """Return where the key is kept that the interface *name* is to change to."""
+    return FOLDER / f"{name}.key-next"
+
+
 def check_lasting(path: pathlib.Path, settings: InterfaceSettings) -> None:
     """Refuse a file that wg-quick overwrites: the names of its peers are comments.
 

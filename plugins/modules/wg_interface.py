@@ -95,6 +95,9 @@ options:
         for the one without a name.
       - It is an error if a client or a responder of another instance has the interface, or if those
         of this one have another. Nothing is changed then.
+      - With O(state=absent), an interface is left alone, running or not, if it is somebody else's.
+        It is this mesh's if this module has made or changed its file, or if a client or a responder
+        of this instance has it.
       - Not looked at if omitted.
     type: str
   peers:
@@ -179,7 +182,8 @@ options:
         running interface.
       - With O(state=absent), also remove the file with the private key. If the file was adopted, it
         gets the content that it had before the first change instead, and if this module has never
-        changed it, it stays as it is. The interface is down in any case.
+        changed it, it stays as it is. The interface is down in any case, unless it is somebody
+        else's by O(instance). A key that M(wgsd.mesh.wg_key) has prepared is removed too.
     type: bool
     default: false
 requirements:
@@ -253,6 +257,13 @@ EXAMPLES = r"""
   wgsd.mesh.wg_interface:
     name: wg0
     state: absent
+
+- name: Remove the interface and its key, if it is that of a mesh of this collection
+  wgsd.mesh.wg_interface:
+    name: wg0
+    state: absent
+    purge: true
+    instance: ""
 """
 
 RETURN = r"""
@@ -329,10 +340,16 @@ peers_removed:
   type: list
   elements: str
   sample: []
+owned:
+  description:
+    - Whether the interface is this mesh's or nobody's, see O(instance). Always true without that.
+  returned: O(state=absent)
+  type: bool
+  sample: true
 steps:
   description:
     - What was done to the running interface and its unit, in words, and whether an adopted file was
-      copied or put back.
+      copied or put back, or a file removed.
   returned: success
   type: list
   elements: str

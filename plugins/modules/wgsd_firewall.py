@@ -27,9 +27,10 @@ options:
     description:
       - The firewall that this host has.
       - Where a host changes from one to another, first run O(state=absent) with the old one.
+      - Required if O(state=present). With O(state=absent), if omitted, each in which there is
+        something that this module has opened for O(interface).
     type: str
     choices: [nftables, ufw, firewalld]
-    required: true
   interface:
     description:
       - The WireGuard interface.
@@ -124,6 +125,11 @@ EXAMPLES = r"""
     backend: ufw
     interface: wg0
     state: absent
+
+- name: Close all of it, whichever firewall it was opened in
+  wgsd.mesh.wgsd_firewall:
+    interface: wg0
+    state: absent
 """
 
 RETURN = r"""
@@ -187,14 +193,28 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
     )
     if options["state"] == "absent":
         wanted = ()
-    backends = {"nftables": Nftables, "ufw": Ufw, "firewalld": Firewalld}
-    return backends[options["backend"]](module, interface).converge(wanted)
+    backends = [backend(module, interface) for backend in (Nftables, Ufw, Firewalld)]
+    if options["backend"]:
+        due = [backend for backend in backends if backend.name == options["backend"]]
+    else:
+        due = [backend for backend in backends if backend.has_ours()]
+    return _together([backend.converge(wanted) for backend in due])
+
+
+def _together(results: list[dict[str, t.Any]]) -> dict[str, t.Any]:
+    lists = {
+        key: [one for result in results for one in result[key]]
+        for key in ("rules", "added", "removed", "diff")
+    }
+    for key in ("rules", "added", "removed"):
+        lists[key].sort()
+    return {"changed": any(result["changed"] for result in results), **lists}
 
 
 class Backend:
     """The firewall of this host, and what is ours in it."""
 
-    tool = package = ""
+    name = tool = package = ""
 
     def __init__(self, module: AnsibleModule, interface: str) -> None:
         self._module = module
@@ -204,6 +224,10 @@ class Backend:
 
     def converge(self, wanted: tuple[_firewall.Opening, ...]) -> dict[str, t.Any]:
         """Have *wanted* open, and nothing else of ours; return the module's result."""
+        raise NotImplementedError
+
+    def has_ours(self) -> bool:
+        """Whether something here bears our mark; of a firewall that cannot be read, no."""
         raise NotImplementedError
 
     def _is_there(self, wanted: tuple[_firewall.Opening, ...]) -> bool:
@@ -244,7 +268,7 @@ class Backend:
         files = list(files)
         diff = [
             _firewall.text_diff(
-                f"rules in {self._module.params['backend']}",
+                f"rules in {self.name}",
                 _firewall.lines(before),
                 _firewall.lines(after),
             )
@@ -261,8 +285,16 @@ class Backend:
 class Nftables(Backend):
     """Rules at the head of the operator's own chains, and a file that brings them back."""
 
+    name = package = "nftables"
     tool = "nft"
-    package = "nftables"
+
+    def has_ours(self) -> bool:
+        """Whether our file is there, or rules of ours are loaded."""
+        nft = _firewall_nftables
+        if nft.file_path(self._interface).exists():
+            return True
+        code, listing, _errors = self._call("--handle", "--terse", "list", "ruleset")
+        return code == 0 and bool(nft.parse(listing, self._interface).rules)
 
     def converge(self, wanted: tuple[_firewall.Opening, ...]) -> dict[str, t.Any]:
         """Have *wanted* open, and nothing else of ours; return the module's result."""
@@ -374,7 +406,13 @@ class Nftables(Backend):
 class Ufw(Backend):
     """Rules that the command ufw adds and deletes one by one."""
 
-    tool = package = "ufw"
+    name = tool = package = "ufw"
+
+    def has_ours(self) -> bool:
+        """Whether one of ufw's files has a rule with our comment."""
+        comment = _firewall.mark(self._interface)
+        files = _firewall_ufw.RULES
+        return any(_firewall_ufw.has_comment(read_file(path).text, comment) for path in files)
 
     def converge(self, wanted: tuple[_firewall.Opening, ...]) -> dict[str, t.Any]:
         """Have *wanted* open, and nothing else of ours; return the module's result."""
@@ -398,8 +436,12 @@ class Ufw(Backend):
 class Firewalld(Backend):
     """Entries in zones, on the disk and in the running firewall, and a record of ours."""
 
+    name = package = "firewalld"
     tool = "firewall-cmd"
-    package = "firewalld"
+
+    def has_ours(self) -> bool:
+        """Whether there is a record of what was added."""
+        return _firewall_firewalld.record_path(self._interface).exists()
 
     def converge(self, wanted: tuple[_firewall.Opening, ...]) -> dict[str, t.Any]:
         """Have *wanted* open, and nothing else of ours; return the module's result."""
@@ -512,7 +554,6 @@ def main() -> None:
             "backend": {
                 "type": "str",
                 "choices": ["nftables", "ufw", "firewalld"],
-                "required": True,
             },
             "interface": {"type": "str", "required": True},
             "listen_port": {"type": "int"},
@@ -522,6 +563,7 @@ def main() -> None:
             "zone": {"type": "str"},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         },
+        required_if=[("state", "present", ("backend",))],
         supports_check_mode=True,
     )
     run_guarded(module, run)

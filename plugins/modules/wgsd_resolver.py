@@ -159,9 +159,9 @@ class Resolver:
 
     def absent(self) -> dict[str, t.Any]:
         """Have neither the drop-in nor the settings."""
-        have = self._link() if self._is_up else None
-        # Settings that are there without our drop-in are somebody else's.
-        is_ours = have is not None and self._path.exists() and (have.servers or have.domains)
+        # Settings that are there without our drop-in are somebody else's, and not looked at.
+        have = self._link() if self._is_up and self._path.exists() else None
+        is_ours = have is not None and (have.servers or have.domains)
         steps = [["revert", self._interface]] if is_ours else []
         return self._converge("", steps, have, None if is_ours else have)
 

@@ -61,7 +61,10 @@ options:
           - The key C(allowed_ips) is the list of this host's allowed IPs.
         type: raw
       names:
-        description: Friendly names of peers, by public key. Each gets an alias in the zone.
+        description:
+          - Friendly names of peers, by public key. Each gets an alias in the zone.
+          - They are of letters, digits and inner hyphens. A peer goes without a name that is not,
+            and so do all but the last of several with the same one. There is a warning then.
         type: dict
       allow_query:
         description:
@@ -315,6 +318,7 @@ from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.config import (
     load_responder,
 )
 from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.errors import UsageError
+from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.names import check_label
 
 STATE_ROOT = pathlib.PurePath("/var/lib")
 METRICS_LIBRARY = {"prometheus_client": "python3-prometheus-client"}
@@ -329,6 +333,7 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
     state_dir = module.params["state_dir"] or str(instance.state_dir)
     options = {**module.params, "state_dir": state_dir}
     is_absent = options["state"] == "absent"
+    options["zones"] = [_with_usable_names(zone, module.warn) for zone in options["zones"] or []]
     keyring = _tsig_keys.Keyring(
         {} if is_absent else options["keys"] or {},
         _tsig_keys.FOLDER,
@@ -372,6 +377,35 @@ def configuration(options: t.Mapping[str, t.Any], keyring: _tsig_keys.Keyring) -
     if keyring.settings:
         settings["keys"] = keyring.settings
     return settings
+
+
+def _with_usable_names(
+    zone: t.Mapping[str, t.Any], warn: t.Callable[[str], object]
+) -> dict[str, t.Any]:
+    """Return *zone* without the names that it cannot have; they are not worth its other peers."""
+    if not zone.get("names"):
+        return dict(zone)
+    owners: dict[str, str] = {}
+    problems: dict[str, UsageError] = {}
+    # wg_interface puts the peers that it is given at the end, and what it finds may be old.
+    for key, name in reversed(zone["names"].items()):
+        try:
+            label = check_label(str(name))
+        except UsageError as exc:
+            problems[key] = exc
+            continue
+        if owners.setdefault(label, key) != key:
+            problems[key] = UsageError(
+                f"the peer {owners[label]} is called {label} as well",
+                "give each peer a name of its own",
+            )
+    names = {}
+    for key, name in zone["names"].items():
+        if key in problems:
+            warn(f"{zone['zone']}: the peer {key} goes without its name: {problems[key]}")
+        else:
+            names[key] = name
+    return {**zone, "names": names}
 
 
 def _with_generations(zone: t.Mapping[str, t.Any], keyring: _tsig_keys.Keyring) -> dict[str, t.Any]:

@@ -16,6 +16,7 @@ import re
 import subprocess
 import time
 import typing as t
+from pathlib import Path
 
 import pytest
 
@@ -43,6 +44,10 @@ restart) wg-quick down wg0; wg-quick up wg0 && touch active ;;
 stop) wg-quick down wg0 && rm active ;;
 esac
 """
+CONFIGURATIONS = {
+    "client": "interface: {}\nzone: example.com.\nregistries: [10.0.0.254]\n",
+    "responder": "zones: [{{zone: example.com., device: {}}}]\n",
+}
 
 
 def public_key(private_key: str) -> str:
@@ -84,6 +89,16 @@ class Module:
         """Run wg_preshared_keys."""
         options = {"interface": "wg0", "public_keys": public_keys}
         return run_module(self.host, "wg_preshared_keys", options, **run)
+
+    def configure(self, daemon: str, suffix: str, interface: str) -> Path:
+        """Write the configuration of a daemon for *interface*, as far as it is looked at here."""
+        if not self.host.path("/etc/wgsd").exists():
+            # A folder /etc of its own, which the machine's is not changed by.
+            own = "cp -a /etc /run/etc && mkdir /run/etc/wgsd && mount --bind /run/etc /etc"
+            self.host.run(["sh", "-c", own])
+        path = self.host.path(f"/etc/wgsd/{daemon}{suffix}.yml")
+        path.write_text(CONFIGURATIONS[daemon].format(interface), encoding="utf-8")
+        return path
 
     @property
     def file(self) -> str:
@@ -466,6 +481,69 @@ def test_absent_stops_the_interface_and_keeps_the_key_unless_purge(module):
     assert not module.host.path(CONF).exists()
     assert not module.host.path(f"{CONF}.before-wgsd").exists()
     assert not module(state="absent", purge=True)["changed"]
+
+
+def test_an_interface_that_is_not_ours_stays_up_when_its_mesh_is_said(module):
+    """As after an uninstall, when the operator has started again what was put back."""
+    mine = f"[Interface]\nPrivateKey = {generate_key()}\nAddress = 10.0.0.254/24\n"
+    module.host.path(CONF).write_text(mine, encoding="utf-8")
+    leave = {"state": "absent", "purge": True, "instance": ""}
+    module.host.run(["/run/bin/systemctl", "start", "wg-quick@wg0"])
+    for by_hand in (False, True):
+        if by_hand:
+            module.host.run(["rm", "/run/units/active"])
+        module.systemctl_verbs()
+        left = module(**leave)
+        assert (left["changed"], left["owned"], left["steps"]) == (False, False, [])
+        assert module.systemctl_verbs() == []
+        assert module.file == mine
+        assert "wg0" in module.ip("link")
+    assert "wg-quick down wg0" in module(state="absent")["steps"]
+
+
+def test_a_prepared_key_goes_with_purge_and_also_if_nothing_else_is_left(module):
+    made = {"address": ["10.0.0.254/24"]}
+    leave = {"state": "absent", "purge": True, "instance": ""}
+    module(**made)
+    for is_left in (False, True):
+        prepared = module.host.path("/etc/wireguard/wg0.key-next")
+        prepared.write_text(f"{generate_key()}\n", encoding="utf-8")
+        steps = [] if is_left else ["remove /etc/wireguard/wg0.conf"]
+        for check_mode in (True, False):
+            gone = module(check_mode=check_mode, **leave)
+            told = [step for step in gone["steps"] if step.startswith("remove")]
+            assert told == ["remove /etc/wireguard/wg0.key-next", *steps]
+        assert not prepared.exists()
+        assert not module(**leave)["changed"]
+
+
+@pytest.mark.parametrize("sign", ["header", "copy", "client", "responder"])
+def test_an_interface_of_this_mesh_goes_whichever_sign_there_is_of_that(module, sign):
+    if sign != "header":
+        text = f"[Interface]\nPrivateKey = {generate_key()}\nAddress = 10.0.0.254/24\n"
+        module.host.path(CONF).write_text(text, encoding="utf-8")
+    module(address=["10.0.0.254/24"], **({"listen_port": 4500} if sign == "copy" else {}))
+    if sign in CONFIGURATIONS:
+        module.configure(sign, "-lab", "wg0")
+    gone = module(state="absent", purge=True, instance="lab")
+    assert gone["owned"]
+    assert "wg0" not in module.ip("link")
+    again = module(state="absent", purge=True, instance="lab")
+    assert not again["changed"]
+
+
+@pytest.mark.parametrize("daemon", ["client", "responder"])
+def test_an_interface_of_another_mesh_is_not_taken_down_either(module, daemon):
+    module(address=["10.0.0.254/24"])
+    other = module.configure(daemon, "", "wg0")
+    failed = module(state="absent", purge=True, instance="lab", fails=True)
+    assert f"wg0 has a {daemon} already: /etc/wgsd/{daemon}.yml is there for it" in failed["msg"]
+    module.configure(daemon, "-lab", "wg1")
+    other.unlink()
+    failed = module(state="absent", purge=True, instance="lab", fails=True)
+    assert f"/etc/wgsd/{daemon}-lab.yml is there for wg1, not for wg0" in failed["msg"]
+    assert "wg0" in module.ip("link")
+    assert module.host.path(CONF).exists()
 
 
 @pytest.mark.parametrize("purge", [False, True])

@@ -43,6 +43,11 @@ class Meshes:
         extra = ["--extra-vars", json.dumps(variables)]
         return self._site.run(*extra, playbook=PLAYBOOK, collections=collections)
 
+    def leave(self, **variables: object) -> Run:
+        """Run the playbook that takes the host out of a mesh."""
+        extra = json.dumps({"wgsd_state": "absent", **variables})
+        return self._site.run("--extra-vars", extra)
+
     def build(self, meshes: str = "", collections: Path | None = None, **variables: object) -> Run:
         """Run the playbook to the end."""
         run = self.run(meshes, collections, **variables)
@@ -122,6 +127,18 @@ def test_the_second_without_an_instance_is_refused_and_nothing_is_replaced(meshe
     assert run.status != 0
     assert "/etc/wgsd/responder.yml is there for example.com. of wg0" in run.output
     assert "give this one an instance" in run.output
+    assert meshes.host.run(script).stdout == before
+    assert meshes.active() == [*FIRST, *LAB]
+
+
+def test_to_leave_one_of_them_with_the_interface_of_the_other_is_refused(meshes: Meshes) -> None:
+    script = ["sh", "-c", "sha256sum /etc/wgsd/* /etc/systemd/system/wgsd-* /etc/wireguard/*"]
+    before = meshes.host.run(script).stdout
+    run = meshes.leave(wgsd_instance="lab")
+    assert run.status != 0
+    assert "wg0 has a client already: /etc/wgsd/client.yml is there for it" in run.output
+    assert "give the interface and the instance of the mesh" in run.output
+    assert run.count("changed") == {"registry": 0}, run.output
     assert meshes.host.run(script).stdout == before
     assert meshes.active() == [*FIRST, *LAB]
 

@@ -103,6 +103,8 @@ def test_a_host_that_leaves_is_as_it_was_and_the_others_forget_it(site: Site) ->
     site.build()
     wait_for_ping(site, "alice", "10.0.0.2")
     bobs = public_key(site, "bob")
+    # As a rotation leaves it that has not come to its end.
+    bob.run(["install", "-m", "600", "/dev/null", "/etc/wireguard/wg0.key-next"])
     foreseen = remove(site, "bob", "--check")
     run = remove(site, "bob")
     assert run.status == 0, run.output
@@ -112,6 +114,20 @@ def test_a_host_that_leaves_is_as_it_was_and_the_others_forget_it(site: Site) ->
         assert bobs not in site.lab.host(name).run(["wg", "show", "wg0", "peers"]).stdout
     again = remove(site, "bob")
     assert again.count("changed") == NOTHING, again.output
+
+
+def test_a_host_that_has_left_may_have_another_interface_of_that_name(site: Site) -> None:
+    bob = site.lab.host("bob")
+    assert remove(site, "bob").status == 0
+    own = f"[Interface]\nPrivateKey = {PRIVATE_KEY}\nAddress = 192.0.2.1/32\n"
+    bob.run(["sh", "-c", "cat > /etc/wireguard/wg0.conf"], stdin=own)
+    bob.run(["systemctl", "enable", "--now", "wg-quick@wg0"])
+    before = bob.run(["sh", "-c", _TREE]).stdout
+    run = remove(site, "bob")
+    assert run.status == 0, run.output
+    assert run.count("changed") == NOTHING, run.output
+    assert bob.run(["sh", "-c", _TREE]).stdout == before
+    assert bob.run(["systemctl", "is-active", "wg-quick@wg0"]).stdout == "active\n"
 
 
 def remove(site: Site, host: str, *arguments: str) -> Run:

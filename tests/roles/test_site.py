@@ -90,6 +90,61 @@ def test_a_second_run_changes_nothing_and_costs_a_tunnel_no_packet(mesh: Site) -
     assert mesh.state() == before
 
 
+def test_a_package_source_that_is_broken_holds_nothing_up_where_all_is_installed(
+    mesh: Site,
+) -> None:
+    alice = mesh.lab.host("alice")
+    source = "/etc/apt/sources.list.d/broken.list"
+    stamps = "/var/lib/apt/lists /var/lib/apt/periodic/update-success-stamp"
+    alice.run(["sh", "-c", f"echo 'deb file:/nowhere ./' > {source}"])
+    alice.run(["sh", "-c", f"touch --no-create --date='2 days ago' {stamps}"])
+    try:
+        for mode in ((), ("--check",)):
+            run = mesh.run("--limit", "alice,registry", *mode)
+            assert run.status == 0, run.output
+            assert set(run.count("changed").values()) == {0}, run.output
+    finally:
+        alice.run(["rm", source])
+
+
+def test_a_package_that_is_missing_is_installed_by_lists_of_today(mesh: Site) -> None:
+    alice = mesh.lab.host("alice")
+    alice.run(["dpkg", "--purge", "--force-depends", "python3-pyroute2"])
+    alice.run(["sh", "-c", "rm -r /var/lib/apt/lists/*"])
+    run = mesh.run("--limit", "alice,registry")
+    assert run.status == 0, run.output
+    assert run.count("changed") == {"registry": 0, "alice": 1}, run.output
+    alice.run(["dpkg", "--status", "python3-pyroute2"])
+
+
+def test_comments_for_people_do_not_stop_a_registry(mesh: Site) -> None:
+    registry = mesh.lab.host("registry")
+    path = "/etc/wireguard/wg0.conf"
+    before = registry.run(["cat", path]).stdout
+    names = ("Bob's phone", "printer", "Printer")
+    made = ["sh", "-c", "for name in 1 2 3; do wg genkey | wg pubkey; done"]
+    keys = registry.run(made).stdout.split()
+    sections = "".join(
+        f"\n[Peer]\n# Name = {name}\nPublicKey = {key}\nAllowedIPs = 10.0.0.{number}/32\n"
+        for number, (name, key) in enumerate(zip(names, keys), start=100)
+    )
+    registry.run(["sh", "-c", f"cat > {path}"], stdin=before + sections)
+    try:
+        run = mesh.run("--limit", "registry")
+        assert run.status == 0, run.output
+        assert run.output.count("goes without its name") == 2, run.output
+        assert registry.run(["cat", path]).stdout == before + sections
+        served = registry.run(["cat", "/etc/wgsd/responder.yml"]).stdout
+        assert [name for name in names if f'"{name}"' in served] == ["Printer"]
+        again = mesh.run("--limit", "registry")
+        assert again.count("changed") == {"registry": 0}, again.output
+    finally:
+        registry.run(["sh", "-c", f"cat > {path}"], stdin=before)
+        for key in keys:
+            registry.run(["wg", "set", "wg0", "peer", key, "remove"])
+        mesh.build()
+
+
 def test_the_client_does_its_work_within_its_sandbox(mesh: Site) -> None:
     alice = mesh.lab.host("alice")
     wait_for_ping(mesh, "alice", "10.0.0.2")

@@ -55,9 +55,11 @@ def wanted(monkeypatch):
         params = {**given, **options}
         assert params.keys() == given.keys()
         run = types.SimpleNamespace(params=params, check_mode=False, no_log_values=set())
+        run.warn = service_of.warnings.append
         module.run(run)
         return found[0]
 
+    service_of.warnings = []
     return service_of
 
 
@@ -100,3 +102,28 @@ def test_a_name_that_is_no_label_is_refused(wanted, daemon):
 def test_discovery_is_in_the_configuration_only_if_it_is_wanted(wanted):
     assert "discover" not in wanted("client").settings
     assert wanted("client", discover=True).settings["discover"] is True
+
+
+def test_a_peer_whose_name_the_zone_cannot_have_goes_without_it(wanted):
+    """As in a file that was there before, whose comments are for people."""
+    one, two, three, four = (f"{letter * 42}A=" for letter in "abcd")
+    names = {one: "phone.example.tld", two: "Bob", three: "bob's phone", four: "bob"}
+    zones = [{**ZONE, "names": names}, {**ZONE, "device": "wg1", "names": {one: "Alice"}}]
+    found = wanted("responder", zones=zones).settings["zones"]
+    assert [zone["names"] for zone in found] == [{four: "bob"}, {one: "Alice"}]
+    assert wanted.warnings == [
+        f"example.com.: the peer {key} goes without its name: {why}"
+        for key, why in (
+            (
+                one,
+                "'phone.example.tld' cannot be a name in the zone; use letters, digits and "
+                "inner hyphens",
+            ),
+            (two, f"the peer {four} is called bob as well; give each peer a name of its own"),
+            (
+                three,
+                '"bob\'s phone" cannot be a name in the zone; use letters, digits and inner '
+                "hyphens",
+            ),
+        )
+    ]

@@ -180,6 +180,11 @@ def test_files_of_others_in_the_folder_stay(host):
     assert other.exists()
 
 
+def test_without_our_drop_in_absent_asks_systemd_resolved_nothing(host, monkeypatch):
+    monkeypatch.setattr(wgsd_resolver.Resolver, "_link", lambda _self: pytest.fail("it asks"))
+    assert not host.task(state="absent")["changed"]
+
+
 def test_without_systemd_resolved_the_error_names_the_package(host):
     host.runs = False
     with pytest.raises(UsageError, match="apt install systemd-resolved"):

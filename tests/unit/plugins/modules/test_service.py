@@ -560,6 +560,8 @@ def test_an_interface_belongs_to_one_mesh(client, lab, folder, name, interface, 
     expected = pytest.raises(UsageError, match=problem) if problem else contextlib.nullcontext()
     with expected:
         _instances.keep_interface_apart(name, interface, configurations)
+    has = _instances.has_interface(name, interface, configurations)
+    assert has == ((name, interface) in {("", "wg0"), ("lab", "wg1")})
 
 
 def test_two_clients_do_not_write_their_metrics_to_one_file(client, lab):
