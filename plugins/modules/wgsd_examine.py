@@ -381,7 +381,9 @@ probe:
     zone:
       description:
         - How the zone's server has answered. C(status) is V(ok), V(timeout), V(refused) if nobody
-          listens, or the status of the DNS answer. C(peers) has the endpoints of O(peers) by name.
+          listens, V(signature) if it rejects the key or the time that the query is signed with
+          (C(said) has its words), or the status of the DNS answer. C(peers) has the endpoints of
+          O(peers) by name.
       type: dict
     peers:
       description:

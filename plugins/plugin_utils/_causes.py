@@ -651,16 +651,11 @@ def responder(case: Case) -> Causes:
             f"on {registry.name}: systemctl start {unit}; why it ended: journalctl -u {unit}",
             symptoms,
         )
-    elif {told.status for told in bad.values()} & {"REFUSED", "NOTAUTH"}:
-        yield Cause(
-            "responder",
-            f"the responder on {registry.name} refuses to answer for {case.zone}",
-            tuple(evidence),
-            f"see that wgsd_zone is the same for all hosts, and whom allow_query on"
-            f" {registry.name} lets ask; then ansible-playbook wgsd.mesh.site",
-            symptoms,
-        )
-    elif own and own.status == "ok":
+        return
+    kinds: dict[str, list[Host]] = {}
+    for host, told in bad.items():
+        kinds.setdefault(_KINDS.get(told.status, told.status), []).append(host)
+    if list(kinds) == [_SILENT] and own and own.status == "ok":
         evidence.append("pings to it pass through the tunnel")
         evidence += [
             f"nftables: {rule}" for rule in dig(registry.latest, "firewall", default=())[:3]
@@ -675,18 +670,60 @@ def responder(case: Case) -> Causes:
             f" port 53 (udp, tcp) from {case.interface_name}",
             symptoms,
         )
-    else:
+        return
+    for kind, hosts in kinds.items():
+        text, remedy = _bad_answer(case, kind, hosts, len(kinds) == 1)
         yield Cause(
             "responder",
-            f"the responder on {registry.name} does not answer",
+            text,
             tuple(evidence),
-            f"on {registry.name}: wgsd status, and journalctl -u {unit}",
-            symptoms,
+            remedy,
+            frozenset({PAIR} | {ZONE + host.name for host in hosts}),
         )
 
 
+#: Kinds of answers that have one cause each; any other status is a kind of its own.
+_SILENT, _REFUSED, _SIGNATURE = "silent", "REFUSED", "signature"
+_KINDS = {"timeout": _SILENT, "refused": _SILENT, "NOTAUTH": _REFUSED}
+
+
+def _bad_answer(case: Case, kind: str, hosts: list[Host], is_only: bool) -> tuple[str, str]:
+    """Return what is wrong with how the registry answers hosts, and what to do.
+
+    Args:
+        is_only: Whether it has bad answers of this kind alone.
+    """
+    registry = case.registry.name
+    unit = dig(case.registry.latest, "responder", "unit", default="wgsd-responder")
+    look = f"on {registry}: wgsd status, and journalctl -u {unit}"
+    if kind == _SIGNATURE:
+        owners = " and ".join(f"{host.name}'s" for host in hosts)
+        limit = ",".join([*(host.name for host in hosts), registry])
+        return (
+            f"the responder on {registry} rejects the signature of {owners} queries",
+            f"ansible-playbook wgsd.mesh.site --limit {limit}, which gives them one key"
+            " (wgsd_client_key); and see that their clocks agree: it takes no query that is"
+            " dated five minutes off",
+        )
+    if kind == _REFUSED:
+        return (
+            f"the responder on {registry} refuses to answer for {case.zone}",
+            f"see that wgsd_zone is the same for all hosts, and whom allow_query on {registry}"
+            " lets ask; then ansible-playbook wgsd.mesh.site",
+        )
+    if kind == _SILENT:
+        whom = "" if is_only else f" {' and '.join(host.name for host in hosts)}"
+        return f"the responder on {registry} does not answer{whom}", look
+    return f"the responder on {registry} answers with: {kind}", look
+
+
 def _answer(told: t.Any) -> str:
-    words = {"timeout": "no answer", "refused": "nobody listens there", "ok": "answered"}
+    words = {
+        "timeout": "no answer",
+        "refused": "nobody listens there",
+        "ok": "answered",
+        "signature": f"signature rejected ({told.said})",
+    }
     text = words.get(told.status, told.status)
     if told.milliseconds is None:
         return text

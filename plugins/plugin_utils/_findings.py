@@ -270,12 +270,15 @@ class Question:
     """What a host was told when it asked the registry for the zone.
 
     Attributes:
-        status: ``ok``, ``timeout``, ``refused`` (nobody listens), or the DNS status.
+        status: ``ok``, ``timeout``, ``refused`` (nobody listens), ``signature`` (it is rejected),
+            or the DNS status.
+        said: What is wrong with the signature.
     """
 
     status: str
     milliseconds: float | None
     peers: Facts
+    said: str = ""
 
 
 def question(host: Host) -> Question | None:
@@ -283,7 +286,8 @@ def question(host: Host) -> Question | None:
     zone = host.probe.get("zone")
     if not zone or not zone.get("status"):
         return None
-    return Question(zone["status"], zone.get("ms"), zone.get("peers") or NOTHING)
+    peers = zone.get("peers") or NOTHING
+    return Question(zone["status"], zone.get("ms"), peers, str(zone.get("said") or ""))
 
 
 def address_of(endpoint: str) -> str:

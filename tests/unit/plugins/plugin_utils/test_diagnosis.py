@@ -345,3 +345,51 @@ def test_the_filter_reads_the_variables_of_hosts() -> None:
     }
     found = mesh_diagnosis(hostvars, "alice", "bob", "registry", list(hostvars))
     assert found["notes"][0].startswith("bob could not be examined (Failed to connect: timed out):")
+
+
+def answer(findings: Findings, status: str, *names: str, said: str | None = None) -> None:
+    """Have the registry answer hosts otherwise than they hope."""
+    for name in names:
+        zone = findings["hosts"][name]["probe"]["probe"]["zone"]
+        zone.update(status=status, said=said, serial=None, peers={})
+
+
+@pytest.mark.parametrize(
+    "said", ["The peer didn't know the key we used", "The peer didn't like the time we used"]
+)
+def test_a_signature_that_the_registry_rejects_is_no_firewall(said: str) -> None:
+    findings = recorded("responder_blocked")
+    answer(findings, "ok", "bob")
+    answer(findings, "signature", "alice", said=said)
+    (problem,) = diagnose(findings)["problems"]
+    assert problem["cause"] == "responder"
+    assert problem["text"] == "the responder on registry rejects the signature of alice's queries"
+    assert f"signature rejected ({said})" in problem["evidence"][0]
+    assert "wgsd.mesh.site --limit alice,registry" in problem["remedy"]
+    assert "clocks" in problem["remedy"]
+
+
+@pytest.mark.parametrize("status", ["SERVFAIL", "no such zone", "the answer is not signed"])
+def test_an_answer_of_another_kind_is_told_as_it_is(status: str) -> None:
+    findings = recorded("responder_blocked")
+    answer(findings, status, "alice", "bob")
+    (problem,) = diagnose(findings)["problems"]
+    assert problem["text"] == f"the responder on registry answers with: {status}"
+    assert "firewall" not in problem["remedy"]
+
+
+def test_a_firewall_is_blamed_only_where_nobody_has_a_bad_answer() -> None:
+    findings = recorded("responder_blocked")
+    answer(findings, "REFUSED", "bob")
+    texts = [problem["text"] for problem in diagnose(findings)["problems"]]
+    assert texts == [
+        "the responder on registry does not answer alice",
+        "the responder on registry refuses to answer for example.com.",
+    ]
+
+
+def test_a_firewall_that_rejects_queries_is_one_as_well() -> None:
+    findings = recorded("responder_blocked")
+    answer(findings, "refused", "alice", "bob")
+    (problem,) = diagnose(findings)["problems"]
+    assert "a firewall there drops DNS" in problem["text"]
