@@ -350,7 +350,7 @@ def _claimed_twice(case: Case) -> Causes:
     owners: dict[str, list[str]] = {}
     for name, claimed in case.addresses.items():
         for address in claimed:
-            owners.setdefault(str(address).partition("/")[0], []).append(name)
+            owners.setdefault(address, []).append(name)
     for address, claimants in sorted(owners.items()):
         if len(claimants) > 1 and names & set(claimants):
             yield Cause(
@@ -585,13 +585,27 @@ def symmetric_nat(case: Case) -> Causes:
         text = f"the NAT of {names} is symmetric, and the other one lets in only what it knows"
     open_one = next((host for host in case.peers if host not in symmetric), symmetric[0])
     port = open_one.interface.get("listen_port", 51820)
-    outside = next(iter(sorted(case.outside(open_one) - _own(open_one))), "PUBLIC ADDRESS")
+    outside = next(iter(sorted(case.translated(open_one))), "PUBLIC ADDRESS")
+    remedy = (
+        f"forward UDP port {port} to {open_one.name} in its router, and in the inventory give"
+        f" {open_one.name} wgsd_endpoint: {outside}:{port}; then ansible-playbook wgsd.mesh.site"
+    )
+    if _has_no_nat(case, open_one):
+        sender = symmetric[0]
+        # It can be reached from any port, unless something in front of it keeps packets out; what
+        # has got to it was dropped there, which `wires` tells.
+        if not case.departures(sender, open_one) or case.arrivals(open_one, sender):
+            return
+        text = (
+            f"the NAT of {names} is symmetric, and a firewall in front of {open_one.name} lets in"
+            " only what it knows"
+        )
+        remedy = f"let UDP port {port} in at the firewall in front of {open_one.name}"
     yield Cause(
         "symmetric_nat",
         text,
         tuple(f"{host.name}: {seen}" for host, _symmetric, seen in found),
-        f"forward UDP port {port} to {open_one.name} in its router, and in the inventory give"
-        f" {open_one.name} wgsd_endpoint: {outside}:{port}; then ansible-playbook wgsd.mesh.site",
+        remedy,
         frozenset({PAIR}),
     )
 
@@ -611,14 +625,13 @@ def mapping(case: Case, host: Host) -> tuple[bool | None, str]:
     told = f"of one socket, {case.registry.name}'s {seen}"
     if len(set(sources.values())) > 1:
         return True, told
-    own = _own(host)
-    if own and address_of(next(iter(sources.values()))) in own:
-        return False, f"no NAT ({told})"
-    return False, told
+    return False, f"no NAT ({told})" if _has_no_nat(case, host) else told
 
 
-def _own(host: Host) -> set[str]:
-    return set(dig(host.latest, "addresses", default=()))
+def _has_no_nat(case: Case, host: Host) -> bool:
+    """Whether what it sends comes to the registry from an address and a port of its own."""
+    sources = set(case.sources(host).values())
+    return len(sources) == 1 and address_of(sources.pop()) in host.own
 
 
 def responder(case: Case) -> Causes:
@@ -642,7 +655,7 @@ def responder(case: Case) -> Causes:
     own = asked.get(registry)
     if own:
         evidence.append(f"{registry.name} asks itself: {_answer(own)}")
-    unit = found.get("unit") or "wgsd-responder"
+    unit = registry.unit("responder")
     if down:
         yield Cause(
             "responder",
@@ -694,8 +707,7 @@ def _bad_answer(case: Case, kind: str, hosts: list[Host], is_only: bool) -> tupl
         is_only: Whether it has bad answers of this kind alone.
     """
     registry = case.registry.name
-    unit = dig(case.registry.latest, "responder", "unit", default="wgsd-responder")
-    look = f"on {registry}: wgsd status, and journalctl -u {unit}"
+    look = f"on {registry}: wgsd status, and journalctl -u {case.registry.unit('responder')}"
     if kind == _SIGNATURE:
         owners = " and ".join(f"{host.name}'s" for host in hosts)
         limit = ",".join([*(host.name for host in hosts), registry])
@@ -736,7 +748,7 @@ def client(case: Case) -> Causes:
         found = dig(host.latest, "client", default={})
         if not found:
             continue
-        unit = found.get("unit") or "wgsd-client"
+        unit = host.unit("client")
         restart = f"on {host.name}: systemctl restart {unit}; see journalctl -u {unit}"
         site = f"ansible-playbook wgsd.mesh.site --limit {host.name}"
         explains = frozenset({PAIR})
@@ -777,11 +789,16 @@ def client(case: Case) -> Causes:
                 site,
                 explains,
             )
-        yield from _elsewhere(case, host, report, site, explains)
+        yield from _elsewhere(case, host, report, site, restart, explains)
 
 
 def _elsewhere(
-    case: Case, host: Host, report: t.Mapping[str, t.Any], site: str, explains: frozenset[str]
+    case: Case,
+    host: Host,
+    report: t.Mapping[str, t.Any],
+    site: str,
+    restart: str,
+    explains: frozenset[str],
 ) -> Causes:
     zone, servers = report.get("zone"), report.get("servers") or []
     if zone and case.zone and zone.lower() != case.zone.lower():
@@ -802,9 +819,13 @@ def _elsewhere(
         )
     told = dig(host.probe, "zone", default={})
     seen, serial = report.get("serial"), told.get("serial")
+    # Each registry has serials of its own; and of one whose zone it has no copy of, the client
+    # knows the serial of when it had to ask.
+    is_same = bool(told.get("server")) and report.get("follows") == told.get("server")
     if (
         seen is not None
         and serial is not None
+        and is_same
         and told.get("status") == "ok"
         and _less(seen, serial)
     ):
@@ -815,7 +836,7 @@ def _elsewhere(
                 f"it has serial {seen}, {case.registry.name} serves {serial}",
                 f"its last report is {age(report.get('age') or 0)} old",
             ),
-            f"on {host.name}: systemctl restart wgsd-client; see journalctl -u wgsd-client",
+            restart,
             explains,
         )
 
@@ -825,7 +846,6 @@ def not_set(case: Case) -> Causes:
     for host, other in ((case.a, case.b), (case.b, case.a)):
         told, toward = dig(host.probe, "zone", "peers", other.name), host.toward(other)
         if told and toward.get("public_key") and not toward.get("endpoint"):
-            unit = dig(host.latest, "client", "unit", default="wgsd-client")
             yield Cause(
                 "client",
                 f"the client on {host.name} has not set the endpoint of {other.name}",
@@ -833,7 +853,7 @@ def not_set(case: Case) -> Causes:
                     f"the zone has {other.name} at {told}, and {case.interface_name} of {host.name}"
                     " has no endpoint for it",
                 ),
-                f"on {host.name}: wgsd status --verbose, and journalctl -u {unit}",
+                f"on {host.name}: wgsd status --verbose, and journalctl -u {host.unit('client')}",
                 frozenset({PAIR}),
             )
 

@@ -130,13 +130,24 @@ def _unknown(case: Case) -> Cause:
         told = _causes.mapping(case, near)[1] if near in case.peers and near.probe else None
         if told:
             evidence.append(f"NAT of {near.name}: {told}")
-    shared = sorted(case.outside(case.a) & case.outside(case.b))
+    shared = sorted(case.translated(case.a) & case.translated(case.b))
     if shared:
-        evidence.append(f"both are seen at {shared[0]}: they share a NAT, which may not send back")
+        evidence.append(f"both are seen at {shared[0]}: they share a NAT")
     lost = all(
         case.departures(near, far) and not case.arrivals(far, near)
         for near, far in ((case.a, case.b), (case.b, case.a))
     )
+    if lost and shared:
+        return Cause(
+            "hairpin",
+            f"{case.a.name} and {case.b.name} are behind one NAT, which does not send back inside"
+            " what they send to one another's mappings",
+            tuple(evidence),
+            "turn on hairpin (NAT loopback, NAT reflection) at their router; or give them one"
+            " another's addresses in the local network as endpoints, in peers that no client"
+            " manages",
+            frozenset({PAIR}),
+        )
     if lost:
         return Cause(
             "blocked",
@@ -147,11 +158,18 @@ def _unknown(case: Case) -> Cause:
             " one wgsd_endpoint",
             frozenset({PAIR}),
         )
+    hosts: dict[str, list[str]] = {}
+    for host in (case.a, case.b):
+        daemon = "responder" if host is case.registry else "client"
+        hosts.setdefault(host.unit(daemon), []).append(host.name)
     return Cause(
         "unknown",
         "none of the usual causes shows",
         tuple(evidence),
-        f"on {case.a.name} and {case.b.name}: wgsd status --verbose, and journalctl -u wgsd-client",
+        "; ".join(
+            f"on {' and '.join(names)}: wgsd status --verbose, and journalctl -u {unit}"
+            for unit, names in hosts.items()
+        ),
         frozenset({PAIR}),
     )
 

@@ -45,7 +45,8 @@ class Host:
     """One host of the case.
 
     Attributes:
-        address: Its tunnel address by the inventory, without a prefix length; empty if unknown.
+        address: Its tunnel address by the inventory, as programs spell it, without a prefix
+            length; empty if unknown.
         endpoint: Its ``wgsd_endpoint`` by the inventory; empty if it has none.
         trouble: Why it could not be examined; empty if it was.
         before: The result of its first examination, before any packet was sent.
@@ -55,7 +56,7 @@ class Host:
 
     def __init__(self, name: str, facts: Facts) -> None:
         self.name = name
-        self.address = str(facts.get("address") or "").partition("/")[0]
+        self.address = canonical(facts.get("address") or "")
         self.endpoint = str(facts.get("endpoint") or "")
         self.trouble = str(facts.get("trouble") or "")
         self.before: Facts = facts.get("survey") or NOTHING
@@ -90,6 +91,15 @@ class Host:
     def peers(self) -> t.Sequence[Facts]:
         found: t.Sequence[Facts] = dig(self.latest, "interface", "peers", default=())
         return found
+
+    @property
+    def own(self) -> set[str]:
+        """The addresses of its other interfaces."""
+        return set(dig(self.latest, "addresses", default=()))
+
+    def unit(self, daemon: str) -> str:
+        """Return what the unit of its ``client`` or ``responder`` is called."""
+        return str(dig(self.latest, daemon, "unit", default=f"wgsd-{daemon}"))
 
     @property
     def now(self) -> float | None:
@@ -161,7 +171,10 @@ class Case:
         facts = findings.get("hosts") or NOTHING
         self.zone = str(findings.get("zone") or "")
         self.interface_name = str(findings.get("interface") or "wg0")
-        self.addresses: t.Mapping[str, t.Sequence[str]] = findings.get("addresses") or {}
+        self.addresses: t.Mapping[str, t.Sequence[str]] = {
+            name: [canonical(address) for address in addresses]
+            for name, addresses in (findings.get("addresses") or {}).items()
+        }
         hosts = {
             name: Host(name, facts.get(name) or NOTHING)
             for name in (findings["from"], findings["to"], findings["registry"])
@@ -201,6 +214,10 @@ class Case:
         found.discard(host.address)
         return found
 
+    def translated(self, host: Host) -> set[str]:
+        """Return the addresses by which others may see *host*, and which it does not have."""
+        return self.outside(host) - host.own
+
     def sources(self, host: Host) -> dict[int, str]:
         """Return where the NAT probes of *host* came from, by the registry's port they came to."""
         return {
@@ -211,8 +228,7 @@ class Case:
 
     def is_translated(self, host: Host) -> bool:
         """Whether the registry sees *host* by an address that is not its own."""
-        own = set(dig(host.latest, "addresses", default=()))
-        return bool(own) and bool(self.outside(host) - own)
+        return bool(host.own) and bool(self.translated(host))
 
     def arrivals(self, at: Host, of: Host) -> list[Facts]:
         """Return WireGuard's packets of one host that were seen on the wire of another.
@@ -288,6 +304,15 @@ def question(host: Host) -> Question | None:
         return None
     peers = zone.get("peers") or NOTHING
     return Question(zone["status"], zone.get("ms"), peers, str(zone.get("said") or ""))
+
+
+def canonical(address: t.Any) -> str:
+    """Return *address* without a prefix length, spelled as the kernel does; else as it is."""
+    text = str(address).partition("/")[0].strip()
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        return text
 
 
 def address_of(endpoint: str) -> str:

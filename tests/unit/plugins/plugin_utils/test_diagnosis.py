@@ -246,21 +246,93 @@ def test_a_receiver_whose_clock_is_ahead_does_not_accuse_the_sender() -> None:
     assert problem["text"].startswith("the clock of bob is ")
 
 
-def test_udp_between_two_cones_gets_lost() -> None:
+def send(findings: Findings, at: str, of: str) -> None:
+    """Have two handshakes of a host leave for another."""
+    entry = toward(findings, at, of)
+    findings["hosts"][at]["probe"]["probe"]["wire"].append(
+        {
+            "direction": "out",
+            "remote": entry["endpoint"] or entry["endpoint_before"],
+            "kind": "initiation",
+            "ours": None,
+            "count": 2,
+            "bytes": 296,
+        }
+    )
+
+
+def lost() -> Findings:
+    """Return what is found when both send, and nothing arrives."""
     findings = break_link(recorded("well"), "alice", "bob")
-    for at, of in (("alice", "bob"), ("bob", "alice")):
-        entry = toward(findings, at, of)
-        findings["hosts"][at]["probe"]["probe"]["wire"].append(
-            {
-                "direction": "out",
-                "remote": entry["endpoint"],
-                "kind": "initiation",
-                "ours": None,
-                "count": 2,
-                "bytes": 296,
-            }
-        )
-    assert causes(findings) == ["blocked"]
+    send(findings, "alice", "bob")
+    send(findings, "bob", "alice")
+    return findings
+
+
+def test_udp_between_two_cones_gets_lost() -> None:
+    assert causes(lost()) == ["blocked"]
+
+
+def test_two_hosts_behind_one_nat_without_hairpin() -> None:
+    findings = json.loads(json.dumps(lost()).replace("192.0.2.20:", "198.51.100.10:"))
+    (problem,) = diagnose(findings)["problems"]
+    assert problem["cause"] == "hairpin"
+    assert "both are seen at 198.51.100.10" in problem["evidence"][-1]
+    assert "hairpin" in problem["remedy"]
+    assert "forward" not in problem["remedy"]
+
+
+def test_a_private_address_that_both_have_is_no_nat_that_they_share() -> None:
+    findings = lost()
+    for host in ("alice", "bob"):
+        findings["hosts"][host]["probe"]["addresses"].append("172.17.0.1")
+    (problem,) = diagnose(findings)["problems"]
+    assert problem["cause"] == "blocked"
+    assert not any("172.17.0.1" in line for line in problem["evidence"])
+
+
+def open_bob() -> Findings:
+    """Return what is found when alice's NAT is symmetric, and bob has none."""
+    findings = recorded("symmetric_nat_alice")
+    findings["hosts"]["bob"]["probe"]["addresses"].append("192.0.2.20")
+    findings["hosts"]["bob"]["probe"]["probe"]["wire"] = []
+    return findings
+
+
+def test_a_firewall_on_a_host_without_nat_is_not_taken_for_a_nat_that_cannot_be_punched() -> None:
+    findings = open_bob()
+    findings["hosts"]["bob"]["probe"]["probe"]["wire"].append(
+        {
+            "direction": "in",
+            "remote": "198.51.100.10:33333",
+            "kind": "initiation",
+            "ours": True,
+            "count": 2,
+            "bytes": 296,
+        }
+    )
+    toward(findings, "bob", "alice")["rx"] = 0
+    (problem,) = diagnose(findings)["problems"]
+    assert problem["cause"] == "firewall"
+    assert problem["text"].startswith("a firewall on bob drops what alice sends")
+
+
+def test_a_firewall_in_front_of_a_host_without_nat() -> None:
+    findings = open_bob()
+    send(findings, "alice", "bob")
+    (problem,) = diagnose(findings)["problems"]
+    assert problem["cause"] == "symmetric_nat"
+    assert problem["text"] == (
+        "the NAT of alice is symmetric, and a firewall in front of bob lets in only what it knows"
+    )
+    assert problem["remedy"] == "let UDP port 51820 in at the firewall in front of bob"
+
+
+def test_a_symmetric_nat_is_no_obstacle_to_a_host_that_has_none() -> None:
+    findings = open_bob()
+    client = findings["hosts"]["alice"]["probe"]["client"]
+    client.update(running=False, problem="wgsd-client is inactive")
+    assert causes(findings) == ["client"]
 
 
 def test_an_allowed_ip_that_is_just_not_there() -> None:
@@ -302,12 +374,76 @@ def test_the_inventory_gives_two_hosts_one_address() -> None:
     assert "bob and dave the same tunnel address 10.0.0.2" in problem["text"]
 
 
+def test_an_address_may_be_spelled_in_other_ways() -> None:
+    findings = recorded("well")
+    text = json.dumps(findings)
+    for old, new in (
+        ("10.0.0.254:53", "[fd00::fe]:53"),
+        ("10.0.0.254/32", "fd00::fe/128"),
+        ("10.0.0.254", "fd00::fe"),
+        ("10.0.0.2/32", "fd00::2/128"),
+        ("10.0.0.2/24", "fd00::2/64"),
+    ):
+        text = text.replace(old, new)
+    findings = json.loads(text)
+    findings["hosts"]["registry"]["address"] = "FD00:0:0::FE/64"
+    findings["hosts"]["bob"]["address"] = "fd00:0:0:0::2"
+    findings["addresses"].update(registry=["FD00:0::00FE/64"], bob=["fd00:0::2"])
+    diagnosis = diagnose(findings)
+    assert diagnosis["well"], diagnosis["lines"]
+    findings["addresses"]["dave"] = ["fd00::0:2/64"]
+    (problem,) = diagnose(findings)["problems"]
+    assert "bob and dave the same tunnel address fd00::2" in problem["text"]
+
+
+def test_an_address_that_is_none_is_told_as_it_is() -> None:
+    findings = recorded("well")
+    findings["addresses"].update(bob=["10.0.0.x/24"], dave=["10.0.0.x"])
+    (problem,) = diagnose(findings)["problems"]
+    assert "the same tunnel address 10.0.0.x" in problem["text"]
+
+
 def test_a_client_that_is_behind_the_zone() -> None:
     findings = recorded("well")
     probe = findings["hosts"]["bob"]["probe"]
     probe["client"]["report"]["serial"] = probe["probe"]["zone"]["serial"] - 5
     problem = diagnose(findings)["problems"][0]
     assert problem["text"] == "the client on bob hangs: it is behind the zone"
+    assert problem["remedy"].startswith("on bob: systemctl restart wgsd-client; ")
+
+
+@pytest.mark.parametrize("follows", ["10.0.0.253:53", None])
+def test_the_serials_of_two_registries_are_not_compared(follows: str | None) -> None:
+    findings = recorded("well")
+    probe = findings["hosts"]["bob"]["probe"]
+    report = probe["client"]["report"]
+    # One that may not transfer the zone asks for its serial only while a peer is not direct.
+    report.update(serial=probe["probe"]["zone"]["serial"] - 5, follows=follows)
+    report.update(asks=None if follows else "10.0.0.254:53")
+    assert diagnose(findings)["well"]
+
+
+def test_commands_are_for_the_unit_that_the_host_has() -> None:
+    findings = recorded("well")
+    probe = findings["hosts"]["bob"]["probe"]
+    probe["client"]["unit"] = "wgsd-client@lab"
+    probe["client"]["report"]["serial"] = probe["probe"]["zone"]["serial"] - 5
+    (problem,) = diagnose(findings)["problems"]
+    unit = "wgsd-client@lab"
+    assert problem["remedy"] == f"on bob: systemctl restart {unit}; see journalctl -u {unit}"
+    findings = break_link(recorded("well"), "alice", "bob")
+    for host in HOSTS:
+        findings["hosts"][host]["probe"]["probe"].update(wire=[], wire_error="not permitted")
+    findings["hosts"]["bob"]["probe"]["client"]["unit"] = unit
+    (problem,) = diagnose(findings)["problems"]
+    assert problem["cause"] == "unknown"
+    assert problem["remedy"] == (
+        "on alice: wgsd status --verbose, and journalctl -u wgsd-client;"
+        f" on bob: wgsd status --verbose, and journalctl -u {unit}"
+    )
+    findings = {**break_link(findings, "alice", "registry"), "to": "registry"}
+    (problem, *_more) = diagnose(findings)["problems"]
+    assert problem["remedy"].endswith("journalctl -u wgsd-responder")
 
 
 def test_a_client_that_has_not_set_what_the_zone_has() -> None:
