@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
+import time
 import typing as t
 
 from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.table import age
@@ -841,11 +842,44 @@ def _elsewhere(
         )
 
 
+def silence(case: Case) -> Causes:
+    """Clients that have tried in vain, and wait for the moment at which both try again.
+
+    Nothing shows meanwhile, so this is no more than a reason to look again.
+    """
+    found = {
+        host: told
+        for host, other in ((case.a, case.b), (case.b, case.a))
+        if (told := host.silence(other)) is not None
+    }
+    if not found:
+        return
+    # Together they try when the later one begins.
+    last = max(found.values(), key=lambda told: told.until)
+    again = ""
+    if last.seconds:
+        moment = time.strftime("%H:%M:%S", time.gmtime(last.until))
+        again = f" at {moment} UTC, when they try for 20 s; or"
+    rest = f"for another {age(last.seconds)}" if last.seconds else "for a minute or so"
+    names = " and ".join(host.name for host in found)
+    who = f"the clients on {names} have" if len(found) > 1 else f"the client on {names} has"
+    are = "are" if len(found) > 1 else "is"
+    yield Cause(
+        "silence",
+        f"{who} tried in vain, and {are} silent {rest} so that routers forget",
+        tuple(f"the client on {host.name}: {told.reason}" for host, told in found.items()),
+        f"run this again{again} with -e wgsd_doctor_seconds=120, which is longer than any such"
+        " silence: what then becomes of their packets shows the cause",
+        frozenset({PAIR}),
+    )
+
+
 def not_set(case: Case) -> Causes:
     """An endpoint that the zone has and a client has not set, for no better reason."""
     for host, other in ((case.a, case.b), (case.b, case.a)):
         told, toward = dig(host.probe, "zone", "peers", other.name), host.toward(other)
-        if told and toward.get("public_key") and not toward.get("endpoint"):
+        is_missing = toward.get("public_key") and not toward.get("endpoint")
+        if told and is_missing and host.silence(other) is None:
             yield Cause(
                 "client",
                 f"the client on {host.name} has not set the endpoint of {other.name}",

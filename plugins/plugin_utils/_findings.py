@@ -18,6 +18,8 @@ SESSION = 180.0
 #: Seconds that two hosts must have listened at the same time before silence says something. An
 #: initiation is repeated every 5 s, and a clock is read half a second too late.
 OVERLAP = 5.5
+#: Seconds by which a client may be late, with what it does and with what it reports.
+TARDINESS = 60.0
 
 Facts = t.Mapping[str, t.Any]
 NOTHING: Facts = {}
@@ -153,10 +155,46 @@ class Host:
             and all(seen.get(name) == value for name, value in wanted.items())
         ]
 
+    def silence(self, other: Host) -> Silence | None:
+        """Return why its client sends *other* nothing, if that is what it is to do just now.
+
+        Such a peer has no endpoint, and one that is being tried always has. The report may be older
+        than the silence.
+        """
+        toward = self.toward(other)
+        key, end = toward.get("public_key"), dig(self.probe, "window", default=(0.0, 0.0))[1]
+        seen = dig(self.latest, "client", "report", "peers", key or "", default=NOTHING)
+        running = dig(self.latest, "client", "running")
+        if toward.get("endpoint") or not running or seen.get("state") not in _TRIED_IN_VAIN:
+            return None
+        due = seen.get("due") or end
+        if due < end - TARDINESS:
+            return None
+        return Silence(max(0.0, due - end), due - (self.offset or 0.0), str(seen.get("reason")))
+
     def has_session(self, other: Host) -> bool:
         """Whether its device has had a handshake with *other* lately."""
         age = self.peer(other.key).get("handshake_age")
         return age is not None and 0 <= age < SESSION
+
+
+#: How a client calls a peer in whose silence it has fallen, or is about to say so.
+_TRIED_IN_VAIN = frozenset(("unreachable", "punching"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Silence:
+    """A silence that a client keeps towards a peer, so that routers forget what went wrong.
+
+    Attributes:
+        seconds: How long it goes on after the examination; 0 if that is not known.
+        until: When it ends, in seconds since the epoch by the controller's clock.
+        reason: What the client says about it.
+    """
+
+    seconds: float
+    until: float
+    reason: str
 
 
 class Case:
@@ -255,13 +293,20 @@ class Case:
             )
         ]
 
+    def goals(self, at: Host, to: Host) -> list[str]:
+        """Return where a device has sent packets for another host to, what is likeliest first."""
+        toward = at.toward(to)
+        # The zone's is what a client has tried between two silences.
+        told = dig(at.probe, "zone", "peers", to.name)
+        return list(filter(None, (toward.get("endpoint"), toward.get("endpoint_before"), told)))
+
     def departures(self, at: Host, to: Host, kind: str = "") -> int:
         """Return how many of WireGuard's packets for another host have left a host.
 
         Args:
             kind: Of which kind; all of WireGuard's if empty.
         """
-        goals = {at.toward(to).get("endpoint"), at.toward(to).get("endpoint_before")}
+        goals = self.goals(at, to)
         outside = self.outside(to)
         return sum(
             seen["count"]

@@ -42,10 +42,15 @@ def hosts(
     *sites: Site,
     alice: Nat | None = None,
     bob: Nat | None = None,
+    ports: t.Mapping[str, int] | None = None,
 ) -> t.Iterator[Mesh]:
-    """A mesh without daemons, in which nobody knows the registry yet."""
+    """A mesh without daemons, in which nobody knows the registry yet.
+
+    Args:
+        ports: Listening ports of hosts that share a NAT.
+    """
     sites = sites or (Site("alice", alice or Nat()), Site("bob", bob or Nat()))
-    with BareLab(PREFIX, sites) as lab, Mesh(lab) as mesh:
+    with BareLab(PREFIX, sites) as lab, Mesh(lab, ports=ports) as mesh:
         # Where the service manager would have the responder report.
         lab.registry.path("/run/wgsd-responder").mkdir()
         yield mesh
@@ -65,6 +70,13 @@ def wait_tried(mesh: Mesh) -> None:
     for name, other in (("alice", "bob"), ("bob", "alice")):
         mesh.wait(lambda a=name, b=other: mesh.peer(a, b).endpoint, f"endpoint on {name}", 60)
     time.sleep(TRIED)
+
+
+def wait_silent(mesh: Mesh) -> None:
+    """Wait until both clients have tried in vain for 20 s, and have fallen silent."""
+    wait_tried(mesh)
+    for name, other in (("alice", "bob"), ("bob", "alice")):
+        mesh.wait(lambda a=name, b=other: not mesh.peer(a, b).endpoint, f"silence of {name}", 60)
 
 
 def connect(mesh: Mesh) -> None:
@@ -108,6 +120,7 @@ def examine(
     unreachable: t.Collection[str] = (),
     clocks: t.Mapping[str, float] | None = None,
     record: str = "",
+    seconds: float = SECONDS,
 ) -> dict[str, t.Any]:
     """Examine two hosts and the registry, and return the diagnosis.
 
@@ -115,6 +128,7 @@ def examine(
         unreachable: Hosts that Ansible cannot log in to.
         clocks: Seconds that a host's clock is ahead.
         record: What to call the findings if they are to be kept.
+        seconds: How long to try.
     """
     names = list(dict.fromkeys((one, other, REGISTRY)))
     reached = [name for name in names if name not in unreachable]
@@ -133,6 +147,7 @@ def examine(
                 **options,
             },
             clock=clocks.get(name, 0.0),
+            timeout=60.0 + seconds,
         )
 
     hosts: dict[str, dict[str, t.Any]] = {
@@ -163,7 +178,7 @@ def examine(
             to = [mesh.registry_endpoint, f"{mesh.lab.registry.address}:{PORT + 1}"]
             return on(
                 name,
-                seconds=SECONDS,
+                seconds=seconds,
                 peers=others(name),
                 zone=ZONE,
                 servers=[SERVER],

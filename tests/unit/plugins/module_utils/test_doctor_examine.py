@@ -152,6 +152,16 @@ def test_digests_of_preshared_keys_are_alike_if_the_keys_are_and_differ_between_
     assert len(survey.digest(key, b"s" * 100) or "") == 16
 
 
+def test_tells_what_a_client_makes_of_the_peers_that_were_asked_for() -> None:
+    bob = {"state": "unreachable", "reason": "silent", "due": 1.5, "rtt": None, "action": "set"}
+    told = {"bob": bob, "carol": {"state": "direct"}, "dave": "no report of ours"}
+    assert survey.views({"peers": told}, ["bob", "dave", "erin"]) == {
+        "bob": {"state": "unreachable", "reason": "silent", "due": 1.5}
+    }
+    assert survey.views({}, ["bob"]) == {}
+    assert survey.views({"peers": []}, ["bob"]) == {}
+
+
 RULESET = """\
 table inet filter {
     set blocked {

@@ -449,8 +449,101 @@ def test_commands_are_for_the_unit_that_the_host_has() -> None:
 def test_a_client_that_has_not_set_what_the_zone_has() -> None:
     findings = break_link(recorded("well"), "alice", "bob")
     toward(findings, "alice", "bob").update(endpoint=None, endpoint_before=None)
+    probe = findings["hosts"]["alice"]["probe"]["probe"]
+    probe["wire"] = [
+        seen for seen in probe["wire"] if seen["remote"] != probe["zone"]["peers"]["bob"]
+    ]
     problem = diagnose(findings)["problems"][0]
     assert problem["text"] == "the client on alice has not set the endpoint of bob"
+
+
+def rest(findings: Findings, at: str, of: str, seconds: float, state: str = "unreachable") -> None:
+    """Have the client of a host be silent towards another one for so long after the examination."""
+    probe = findings["hosts"][at]["probe"]
+    entry = toward(findings, at, of)
+    entry.update(endpoint=None)
+    probe["client"]["report"]["peers"] = {
+        entry["public_key"]: {
+            "state": state,
+            "reason": "silent until both ends try again, so that routers forget",
+            "due": probe["probe"]["window"][1] + seconds,
+        }
+    }
+
+
+def silent() -> Findings:
+    """Return what is found while both clients are silent towards one another."""
+    findings = break_link(recorded("well"), "alice", "bob")
+    for at, of, seconds in (("alice", "bob", 40.0), ("bob", "alice", 42.0)):
+        entry = toward(findings, at, of)
+        probe = findings["hosts"][at]["probe"]["probe"]
+        gone = entry["endpoint"], entry["endpoint_before"]
+        probe["wire"] = [seen for seen in probe["wire"] if seen["remote"] not in gone]
+        entry.update(endpoint_before=None)
+        probe["window"][1] = 1800000000.0
+        findings["hosts"][at]["survey"]["clock"]["offset"] = 0.0
+        rest(findings, at, of, seconds)
+    return findings
+
+
+def test_clients_that_are_silent_by_design_are_not_accused() -> None:
+    (problem,) = diagnose(silent())["problems"]
+    assert problem["cause"] == "silence"
+    assert problem["text"] == (
+        "the clients on alice and bob have tried in vain, and are silent for another 42 s so that"
+        " routers forget"
+    )
+    assert "08:00:42 UTC" in problem["remedy"]
+    assert "wgsd_doctor_seconds=120" in problem["remedy"]
+    assert any(line.startswith("the client on alice: silent until") for line in problem["evidence"])
+    assert any(line.startswith("NAT of bob: ") for line in problem["evidence"])
+
+
+def test_a_silence_that_nobody_knows_the_end_of() -> None:
+    findings = silent()
+    rest(findings, "alice", "bob", -5.0)
+    rest(findings, "bob", "alice", -5.0, "punching")
+    (problem,) = diagnose(findings)["problems"]
+    assert problem["cause"] == "silence"
+    assert "UTC" not in problem["remedy"]
+
+
+def test_a_client_that_should_have_tried_again_long_ago_is_not_silent_by_design() -> None:
+    findings = silent()
+    rest(findings, "alice", "bob", -90.0)
+    texts = [problem["text"] for problem in diagnose(findings)["problems"]]
+    assert texts == [
+        "the client on bob has tried in vain, and is silent for another 42 s so that routers"
+        " forget",
+        "the client on alice has not set the endpoint of bob",
+    ]
+
+
+def test_what_was_seen_before_the_silence_began_says_more_than_the_silence() -> None:
+    findings = silent()
+    for at, of in (("alice", "bob"), ("bob", "alice")):
+        # From one silence to the next: what the zone has was tried in between.
+        told = findings["hosts"][at]["probe"]["probe"]["zone"]["peers"][of]
+        toward(findings, at, of)["endpoint_before"] = told
+        send(findings, at, of)
+        toward(findings, at, of)["endpoint_before"] = None
+    assert causes(findings) == ["blocked"]
+
+
+def test_a_symmetric_nat_is_named_during_the_silence_as_well() -> None:
+    findings = recorded("symmetric_nat_both")
+    rest(findings, "alice", "bob", 40.0)
+    rest(findings, "bob", "alice", 40.0)
+    assert causes(findings) == ["symmetric_nat"]
+
+
+def test_a_symmetric_nat_against_none_is_not_called_unpunchable_during_the_silence() -> None:
+    findings = open_bob()
+    rest(findings, "alice", "bob", 40.0)
+    rest(findings, "bob", "alice", 40.0)
+    (problem,) = diagnose(findings)["problems"]
+    assert problem["cause"] == "silence"
+    assert any(line.startswith("NAT of bob: no NAT") for line in problem["evidence"])
 
 
 def test_one_of_the_two_may_be_the_registry() -> None:
