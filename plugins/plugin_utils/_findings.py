@@ -170,7 +170,8 @@ class Host:
         due = seen.get("due") or end
         if due < end - TARDINESS:
             return None
-        return Silence(max(0.0, due - end), due - (self.offset or 0.0), str(seen.get("reason")))
+        reason = str(seen.get("reason") or seen["state"])
+        return Silence(max(0.0, due - end), due - (self.offset or 0.0), reason)
 
     def has_session(self, other: Host) -> bool:
         """Whether its device has had a handshake with *other* lately."""

@@ -128,7 +128,7 @@ def paths(value: t.Any, before: tuple[t.Any, ...] = ()) -> t.Iterator[tuple[t.An
         yield from paths(inner, (*before, key))
 
 
-@pytest.mark.parametrize("name", ["well", "symmetric_nat_both"])
+@pytest.mark.parametrize("name", ["well", "symmetric_nat_both", "silence"])
 def test_any_one_finding_may_be_missing_or_unknown(name: str) -> None:
     findings = recorded(name)
     for path, how in itertools.product(paths(findings["hosts"]), ("missing", "unknown")):
