@@ -102,6 +102,7 @@ def read_answers(
                 is_registry=host in registries,
                 interface=str(variables.get("wgsd_interface") or "wg0"),
                 public_key=variables.get("wgsd_public_key") or None,
+                instance=str(variables.get("wgsd_instance") or ""),
                 **outcome_of(variables.get(registered)),
             )
         )

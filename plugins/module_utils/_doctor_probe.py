@@ -26,7 +26,7 @@ from ._doctor_wire import Wire
 from ._systemd import Run
 from .wgsd.config import CONFIG_FOLDER, Instance, TsigKey, load_client
 from .wgsd.device import open_device
-from .wgsd.directory import Directory, NoAnswerError
+from .wgsd.directory import Directory, NoAnswerError, SignatureError
 from .wgsd.errors import DeviceError, UsageError, WgsdError
 from .wgsd.keys import PublicKey
 from .wgsd.model import Device, Endpoint, Peer
@@ -254,7 +254,7 @@ class _Question:
     def _ask(self) -> None:
         plan = self._plan
         began = time.monotonic()
-        serial, peers = None, {}
+        serial, peers, said = None, {}, None
         try:
             directory = Directory(
                 plan.zone,
@@ -276,12 +276,16 @@ class _Question:
         except NoAnswerError:
             taken = time.monotonic() - began
             status = "refused" if _is_refused(plan.servers[0]) else "timeout"
+        except SignatureError as exc:
+            taken = time.monotonic() - began
+            status, said = "signature", exc.message.rpartition(": ")[2]
         except WgsdError as exc:
             taken = time.monotonic() - began
             status = exc.message.rpartition(": ")[2]
         self.answer = {
             "server": str(plan.servers[0]),
             "status": status,
+            "said": said,
             "ms": round(taken * 1e3, 1),
             "serial": serial,
             "peers": peers,

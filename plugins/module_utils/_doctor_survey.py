@@ -109,8 +109,19 @@ def clock(controller_time: float | None) -> Facts:
     }
 
 
-def client(interface: str, instance: Instance, run: Run, *, expected: bool) -> Facts | None:
-    """Return how the client is; None if there is none, and none is expected."""
+def client(
+    interface: str,
+    instance: Instance,
+    run: Run,
+    *,
+    expected: bool,
+    peers: t.Collection[str] = (),
+) -> Facts | None:
+    """Return how the client is; None if there is none, and none is expected.
+
+    Args:
+        peers: The public keys of those whose state in its report is wanted.
+    """
     path = report_path(interface)
     report = _json(path)
     unit = _unit(instance, run)
@@ -142,9 +153,21 @@ def client(interface: str, instance: Instance, run: Run, *, expected: bool) -> F
             "pid": pid,
             "age": round(now - report["written"], 1),
             **{name: report.get(name) for name in told},
+            "peers": views(report, peers),
         }
         if report.get("written")
         else None,
+    }
+
+
+def views(report: Facts, peers: t.Collection[str]) -> Facts:
+    """Return how a client sees peers by its report, by their public keys."""
+    told = report.get("peers")
+    entries = {key: told.get(key) for key in peers} if isinstance(told, dict) else {}
+    return {
+        key: {name: entry.get(name) for name in ("state", "reason", "due")}
+        for key, entry in entries.items()
+        if isinstance(entry, dict)
     }
 
 

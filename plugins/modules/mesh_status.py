@@ -27,7 +27,8 @@ options:
     description:
       - The inventory names of the other hosts, usually C(groups['wgsd_peers']).
       - Hosts whose variable C(wgsd_state) is V(absent) are left out.
-      - The variables C(wgsd_name), C(wgsd_interface) and C(wgsd_public_key) of each are read.
+      - The variables C(wgsd_name), C(wgsd_interface), C(wgsd_instance) and C(wgsd_public_key) of
+        each are read.
     type: list
     elements: str
     required: true

@@ -300,7 +300,10 @@ client:
       description: Its version if that is not this collection's, or null.
       type: str
     report:
-      description: Of its last report, what matters here. Null without one.
+      description:
+        - Of its last report, what matters here. Null without one.
+        - C(peers) has by public key how it sees those of O(peers) that were tried, with C(state),
+          C(reason), and C(due), when it does the next step, in seconds since the epoch.
       type: dict
   sample:
     unit: wgsd-client
@@ -381,7 +384,9 @@ probe:
     zone:
       description:
         - How the zone's server has answered. C(status) is V(ok), V(timeout), V(refused) if nobody
-          listens, or the status of the DNS answer. C(peers) has the endpoints of O(peers) by name.
+          listens, V(signature) if it rejects the key or the time that the query is signed with
+          (C(said) has its words), or the status of the DNS answer. C(peers) has the endpoints of
+          O(peers) by name.
       type: dict
     peers:
       description:
@@ -429,6 +434,7 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
     clock = survey.clock(options["controller_time"])
     plan = plan_of(options, interface, Instance("client", instance))
     found = probe(plan, command) if seconds else None
+    tried = [peer["public_key"] for peer in found["peers"].values()] if found else []
     return {
         "name": options["name"],
         "version": __version__,
@@ -440,6 +446,7 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
             Instance("client", instance),
             command,
             expected="client" in options["daemons"],
+            peers=[key for key in tried if key],
         ),
         "responder": survey.responder(
             Instance("responder", instance), command, expected="responder" in options["daemons"]

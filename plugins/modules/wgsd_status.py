@@ -85,7 +85,10 @@ now:
   type: float
   sample: 1767225600.0
 problems:
-  description: What the engine complains about, sentences with a remedy.
+  description:
+    - What the engine complains about, sentences with a remedy.
+    - With O(interfaces) those that are about others are left out. A configuration that cannot be
+      read is about none.
   returned: success and O(as_json) is false
   type: list
   elements: str
@@ -145,6 +148,10 @@ interfaces:
         reason:
           description: Why it has not been added.
           type: str
+    problems:
+      description: What the engine complains about this interface, sentences with a remedy.
+      type: list
+      elements: str
     responder:
       description:
         - On a registry, the responder's C(instance), C(report) and C(problem). Null elsewhere.
@@ -274,15 +281,15 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
             f"there is no {ENGINE} on this host",
             "set the host up with the playbook wgsd.mesh.site",
         )
+    found = parts(code, output, errors)
+    wanted = [part for part in found if names is None or part["interface"] in names]
+    others = {text for part in found if part not in wanted for text in problems_of(part)}
+    others.difference_update(text for part in wanted for text in problems_of(part))
     told = {
         "version": version(command),
         "now": time.time(),
-        "interfaces": [
-            {**part, "mtu": mtu(part["interface"])}
-            for part in parts(code, output, errors)
-            if names is None or part["interface"] in names
-        ],
-        "problems": complaints(errors),
+        "interfaces": [{**part, "mtu": mtu(part["interface"])} for part in wanted],
+        "problems": [text for text in complaints(errors) if text not in others],
     }
     return {"status_json": json.dumps(told)} if module.params["as_json"] else told
 
@@ -301,6 +308,12 @@ def parts(code: int, output: str, errors: str) -> list[dict[str, t.Any]]:
         pass
     said = "; ".join(complaints(errors)) or f"exit status {code} and nothing of use"
     raise ServerError(f"wgsd status: {said}", f"see for yourself: {ENGINE} status")
+
+
+def problems_of(part: dict[str, t.Any]) -> list[str]:
+    """Return what the engine complains about an interface; earlier ones do not say it."""
+    found = part.get("problems")
+    return found if isinstance(found, list) else []
 
 
 def complaints(errors: str) -> list[str]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
+import time
 import typing as t
 
 from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.table import age
@@ -350,7 +351,7 @@ def _claimed_twice(case: Case) -> Causes:
     owners: dict[str, list[str]] = {}
     for name, claimed in case.addresses.items():
         for address in claimed:
-            owners.setdefault(str(address).partition("/")[0], []).append(name)
+            owners.setdefault(address, []).append(name)
     for address, claimants in sorted(owners.items()):
         if len(claimants) > 1 and names & set(claimants):
             yield Cause(
@@ -585,13 +586,27 @@ def symmetric_nat(case: Case) -> Causes:
         text = f"the NAT of {names} is symmetric, and the other one lets in only what it knows"
     open_one = next((host for host in case.peers if host not in symmetric), symmetric[0])
     port = open_one.interface.get("listen_port", 51820)
-    outside = next(iter(sorted(case.outside(open_one) - _own(open_one))), "PUBLIC ADDRESS")
+    outside = next(iter(sorted(case.translated(open_one))), "PUBLIC ADDRESS")
+    remedy = (
+        f"forward UDP port {port} to {open_one.name} in its router, and in the inventory give"
+        f" {open_one.name} wgsd_endpoint: {outside}:{port}; then ansible-playbook wgsd.mesh.site"
+    )
+    if _has_no_nat(case, open_one):
+        sender = symmetric[0]
+        # It can be reached from any port, unless something in front of it keeps packets out; what
+        # has got to it was dropped there, which `wires` tells.
+        if not case.departures(sender, open_one) or case.arrivals(open_one, sender):
+            return
+        text = (
+            f"the NAT of {names} is symmetric, and a firewall in front of {open_one.name} lets in"
+            " only what it knows"
+        )
+        remedy = f"let UDP port {port} in at the firewall in front of {open_one.name}"
     yield Cause(
         "symmetric_nat",
         text,
         tuple(f"{host.name}: {seen}" for host, _symmetric, seen in found),
-        f"forward UDP port {port} to {open_one.name} in its router, and in the inventory give"
-        f" {open_one.name} wgsd_endpoint: {outside}:{port}; then ansible-playbook wgsd.mesh.site",
+        remedy,
         frozenset({PAIR}),
     )
 
@@ -611,14 +626,13 @@ def mapping(case: Case, host: Host) -> tuple[bool | None, str]:
     told = f"of one socket, {case.registry.name}'s {seen}"
     if len(set(sources.values())) > 1:
         return True, told
-    own = _own(host)
-    if own and address_of(next(iter(sources.values()))) in own:
-        return False, f"no NAT ({told})"
-    return False, told
+    return False, f"no NAT ({told})" if _has_no_nat(case, host) else told
 
 
-def _own(host: Host) -> set[str]:
-    return set(dig(host.latest, "addresses", default=()))
+def _has_no_nat(case: Case, host: Host) -> bool:
+    """Whether what it sends comes to the registry from an address and a port of its own."""
+    sources = set(case.sources(host).values())
+    return len(sources) == 1 and address_of(sources.pop()) in host.own
 
 
 def responder(case: Case) -> Causes:
@@ -642,7 +656,7 @@ def responder(case: Case) -> Causes:
     own = asked.get(registry)
     if own:
         evidence.append(f"{registry.name} asks itself: {_answer(own)}")
-    unit = found.get("unit") or "wgsd-responder"
+    unit = registry.unit("responder")
     if down:
         yield Cause(
             "responder",
@@ -651,16 +665,11 @@ def responder(case: Case) -> Causes:
             f"on {registry.name}: systemctl start {unit}; why it ended: journalctl -u {unit}",
             symptoms,
         )
-    elif {told.status for told in bad.values()} & {"REFUSED", "NOTAUTH"}:
-        yield Cause(
-            "responder",
-            f"the responder on {registry.name} refuses to answer for {case.zone}",
-            tuple(evidence),
-            f"see that wgsd_zone is the same for all hosts, and whom allow_query on"
-            f" {registry.name} lets ask; then ansible-playbook wgsd.mesh.site",
-            symptoms,
-        )
-    elif own and own.status == "ok":
+        return
+    kinds: dict[str, list[Host]] = {}
+    for host, told in bad.items():
+        kinds.setdefault(_KINDS.get(told.status, told.status), []).append(host)
+    if list(kinds) == [_SILENT] and own and own.status == "ok":
         evidence.append("pings to it pass through the tunnel")
         evidence += [
             f"nftables: {rule}" for rule in dig(registry.latest, "firewall", default=())[:3]
@@ -675,18 +684,59 @@ def responder(case: Case) -> Causes:
             f" port 53 (udp, tcp) from {case.interface_name}",
             symptoms,
         )
-    else:
+        return
+    for kind, hosts in kinds.items():
+        text, remedy = _bad_answer(case, kind, hosts, len(kinds) == 1)
         yield Cause(
             "responder",
-            f"the responder on {registry.name} does not answer",
+            text,
             tuple(evidence),
-            f"on {registry.name}: wgsd status, and journalctl -u {unit}",
-            symptoms,
+            remedy,
+            frozenset({PAIR} | {ZONE + host.name for host in hosts}),
         )
 
 
+#: Kinds of answers that have one cause each; any other status is a kind of its own.
+_SILENT, _REFUSED, _SIGNATURE = "silent", "REFUSED", "signature"
+_KINDS = {"timeout": _SILENT, "refused": _SILENT, "NOTAUTH": _REFUSED}
+
+
+def _bad_answer(case: Case, kind: str, hosts: list[Host], is_only: bool) -> tuple[str, str]:
+    """Return what is wrong with how the registry answers hosts, and what to do.
+
+    Args:
+        is_only: Whether it has bad answers of this kind alone.
+    """
+    registry = case.registry.name
+    look = f"on {registry}: wgsd status, and journalctl -u {case.registry.unit('responder')}"
+    if kind == _SIGNATURE:
+        owners = " and ".join(f"{host.name}'s" for host in hosts)
+        limit = ",".join([*(host.name for host in hosts), registry])
+        return (
+            f"the responder on {registry} rejects the signature of {owners} queries",
+            f"ansible-playbook wgsd.mesh.site --limit {limit}, which gives them one key"
+            " (wgsd_client_key); and see that their clocks agree: it takes no query that is"
+            " dated five minutes off",
+        )
+    if kind == _REFUSED:
+        return (
+            f"the responder on {registry} refuses to answer for {case.zone}",
+            f"see that wgsd_zone is the same for all hosts, and whom allow_query on {registry}"
+            " lets ask; then ansible-playbook wgsd.mesh.site",
+        )
+    if kind == _SILENT:
+        whom = "" if is_only else f" {' and '.join(host.name for host in hosts)}"
+        return f"the responder on {registry} does not answer{whom}", look
+    return f"the responder on {registry} answers with: {kind}", look
+
+
 def _answer(told: t.Any) -> str:
-    words = {"timeout": "no answer", "refused": "nobody listens there", "ok": "answered"}
+    words = {
+        "timeout": "no answer",
+        "refused": "nobody listens there",
+        "ok": "answered",
+        "signature": f"signature rejected ({told.said})",
+    }
     text = words.get(told.status, told.status)
     if told.milliseconds is None:
         return text
@@ -699,7 +749,7 @@ def client(case: Case) -> Causes:
         found = dig(host.latest, "client", default={})
         if not found:
             continue
-        unit = found.get("unit") or "wgsd-client"
+        unit = host.unit("client")
         restart = f"on {host.name}: systemctl restart {unit}; see journalctl -u {unit}"
         site = f"ansible-playbook wgsd.mesh.site --limit {host.name}"
         explains = frozenset({PAIR})
@@ -740,11 +790,16 @@ def client(case: Case) -> Causes:
                 site,
                 explains,
             )
-        yield from _elsewhere(case, host, report, site, explains)
+        yield from _elsewhere(case, host, report, site, restart, explains)
 
 
 def _elsewhere(
-    case: Case, host: Host, report: t.Mapping[str, t.Any], site: str, explains: frozenset[str]
+    case: Case,
+    host: Host,
+    report: t.Mapping[str, t.Any],
+    site: str,
+    restart: str,
+    explains: frozenset[str],
 ) -> Causes:
     zone, servers = report.get("zone"), report.get("servers") or []
     if zone and case.zone and zone.lower() != case.zone.lower():
@@ -765,9 +820,13 @@ def _elsewhere(
         )
     told = dig(host.probe, "zone", default={})
     seen, serial = report.get("serial"), told.get("serial")
+    # Each registry has serials of its own; and of one whose zone it has no copy of, the client
+    # knows the serial of when it had to ask.
+    is_same = bool(told.get("server")) and report.get("follows") == told.get("server")
     if (
         seen is not None
         and serial is not None
+        and is_same
         and told.get("status") == "ok"
         and _less(seen, serial)
     ):
@@ -778,17 +837,49 @@ def _elsewhere(
                 f"it has serial {seen}, {case.registry.name} serves {serial}",
                 f"its last report is {age(report.get('age') or 0)} old",
             ),
-            f"on {host.name}: systemctl restart wgsd-client; see journalctl -u wgsd-client",
+            restart,
             explains,
         )
+
+
+def silence(case: Case) -> Causes:
+    """Clients that have tried in vain, and wait for the moment at which both try again.
+
+    Nothing shows meanwhile, so this is no more than a reason to look again.
+    """
+    found = {
+        host: told
+        for host, other in ((case.a, case.b), (case.b, case.a))
+        if (told := host.silence(other)) is not None
+    }
+    if not found:
+        return
+    # Together they try when the later one begins.
+    last = max(found.values(), key=lambda told: told.until)
+    again = ""
+    if last.seconds:
+        moment = time.strftime("%H:%M:%S", time.gmtime(last.until))
+        again = f" at {moment} UTC, when they try for 20 s; or"
+    rest = f"for another {age(last.seconds)}" if last.seconds else "for a minute or so"
+    names = " and ".join(host.name for host in found)
+    who = f"the clients on {names} have" if len(found) > 1 else f"the client on {names} has"
+    are = "are" if len(found) > 1 else "is"
+    yield Cause(
+        "silence",
+        f"{who} tried in vain, and {are} silent {rest} so that routers forget",
+        tuple(f"the client on {host.name}: {told.reason}" for host, told in found.items()),
+        f"run this again{again} with -e wgsd_doctor_seconds=120, which is longer than any such"
+        " silence: what then becomes of their packets shows the cause",
+        frozenset({PAIR}),
+    )
 
 
 def not_set(case: Case) -> Causes:
     """An endpoint that the zone has and a client has not set, for no better reason."""
     for host, other in ((case.a, case.b), (case.b, case.a)):
         told, toward = dig(host.probe, "zone", "peers", other.name), host.toward(other)
-        if told and toward.get("public_key") and not toward.get("endpoint"):
-            unit = dig(host.latest, "client", "unit", default="wgsd-client")
+        is_missing = toward.get("public_key") and not toward.get("endpoint")
+        if told and is_missing and host.silence(other) is None:
             yield Cause(
                 "client",
                 f"the client on {host.name} has not set the endpoint of {other.name}",
@@ -796,7 +887,7 @@ def not_set(case: Case) -> Causes:
                     f"the zone has {other.name} at {told}, and {case.interface_name} of {host.name}"
                     " has no endpoint for it",
                 ),
-                f"on {host.name}: wgsd status --verbose, and journalctl -u {unit}",
+                f"on {host.name}: wgsd status --verbose, and journalctl -u {host.unit('client')}",
                 frozenset({PAIR}),
             )
 

@@ -9,6 +9,7 @@ Private to this collection.
 
 from __future__ import annotations
 
+import dataclasses
 import textwrap
 import typing as t
 
@@ -44,7 +45,7 @@ def diagnose(findings: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     symptoms = symptoms_of(case)
     causes = _ranked(_merged(_told(case)), symptoms)
     if PAIR in symptoms and not any(PAIR in cause.explains for cause in causes):
-        causes += list(_causes.not_set(case)) or [_unknown(case)]
+        causes += _unexplained(case)
     notes = _notes(case, causes)
     head = _head(case)
     well = bool(case.is_reached) and not causes
@@ -118,40 +119,87 @@ def _ranked(causes: list[Cause], symptoms: set[str]) -> list[Cause]:
     return sorted(causes, key=lambda cause: -len(cause.explains & symptoms))
 
 
-def _unknown(case: Case) -> Cause:
-    evidence = []
-    for near, far in ((case.a, case.b), (case.b, case.a)):
-        if near.probe:
-            evidence.append(
-                f"{near.name} to {far.name}: {case.departures(near, far)} packets left for"
-                f" {near.toward(far).get('endpoint') or 'no endpoint'},"
-                f" {sum(seen['count'] for seen in case.arrivals(near, far))} came"
-            )
-        told = _causes.mapping(case, near)[1] if near in case.peers and near.probe else None
-        if told:
-            evidence.append(f"NAT of {near.name}: {told}")
-    shared = sorted(case.outside(case.a) & case.outside(case.b))
-    if shared:
-        evidence.append(f"both are seen at {shared[0]}: they share a NAT, which may not send back")
-    lost = all(
+def _unexplained(case: Case) -> list[Cause]:
+    """Return why a host does not reach the other where none of the causes shows."""
+    shared = sorted(case.translated(case.a) & case.translated(case.b))
+    is_lost = all(
         case.departures(near, far) and not case.arrivals(far, near)
         for near, far in ((case.a, case.b), (case.b, case.a))
     )
-    if lost:
+    if is_lost:
+        return [_lost(case, shared)]
+    nats = _nats(case, shared)
+    silent = [
+        dataclasses.replace(cause, evidence=(*cause.evidence, *nats))
+        for cause in _causes.silence(case)
+    ]
+    return [*silent, *_causes.not_set(case)] or [_unknown(case, shared)]
+
+
+def _nats(case: Case, shared: t.Sequence[str]) -> list[str]:
+    """Return what is known of the NATs in between, as evidence.
+
+    Args:
+        shared: The addresses at which both are seen.
+    """
+    found = [
+        f"NAT of {host.name}: {told}"
+        for host in (case.a, case.b)
+        if host in case.peers and host.probe and (told := _causes.mapping(case, host)[1])
+    ]
+    if shared:
+        found.append(f"both are seen at {shared[0]}: they share a NAT, which has to do hairpin")
+    return found
+
+
+def _tried(case: Case, shared: t.Sequence[str]) -> tuple[str, ...]:
+    """Return what became of the packets between the two, as evidence."""
+    found = [
+        f"{near.name} to {far.name}: {case.departures(near, far)} packets left for"
+        f" {next(iter(case.goals(near, far)), 'no endpoint')},"
+        f" {sum(seen['count'] for seen in case.arrivals(near, far))} came"
+        for near, far in ((case.a, case.b), (case.b, case.a))
+        if near.probe
+    ]
+    return (*found, *_nats(case, shared))
+
+
+def _lost(case: Case, shared: t.Sequence[str]) -> Cause:
+    if shared:
         return Cause(
-            "blocked",
-            f"UDP between {case.a.name} and {case.b.name} gets lost on the way: both send, and"
-            " nothing arrives",
-            tuple(evidence),
-            "let UDP pass in the routers of both; or forward a port to one of them and give that"
-            " one wgsd_endpoint",
+            "hairpin",
+            f"{case.a.name} and {case.b.name} are behind one NAT, which does not send back inside"
+            " what they send to one another's mappings",
+            _tried(case, shared),
+            "turn on hairpin (NAT loopback, NAT reflection) at their router; or give them one"
+            " another's addresses in the local network as endpoints, in peers that no client"
+            " manages",
             frozenset({PAIR}),
         )
     return Cause(
+        "blocked",
+        f"UDP between {case.a.name} and {case.b.name} gets lost on the way: both send, and"
+        " nothing arrives",
+        _tried(case, shared),
+        "let UDP pass in the routers of both; or forward a port to one of them and give that"
+        " one wgsd_endpoint",
+        frozenset({PAIR}),
+    )
+
+
+def _unknown(case: Case, shared: t.Sequence[str]) -> Cause:
+    hosts: dict[str, list[str]] = {}
+    for host in (case.a, case.b):
+        daemon = "responder" if host is case.registry else "client"
+        hosts.setdefault(host.unit(daemon), []).append(host.name)
+    return Cause(
         "unknown",
         "none of the usual causes shows",
-        tuple(evidence),
-        f"on {case.a.name} and {case.b.name}: wgsd status --verbose, and journalctl -u wgsd-client",
+        _tried(case, shared),
+        "; ".join(
+            f"on {' and '.join(names)}: wgsd status --verbose, and journalctl -u {unit}"
+            for unit, names in hosts.items()
+        ),
         frozenset({PAIR}),
     )
 

@@ -18,6 +18,8 @@ SESSION = 180.0
 #: Seconds that two hosts must have listened at the same time before silence says something. An
 #: initiation is repeated every 5 s, and a clock is read half a second too late.
 OVERLAP = 5.5
+#: Seconds by which a client may be late, with what it does and with what it reports.
+TARDINESS = 60.0
 
 Facts = t.Mapping[str, t.Any]
 NOTHING: Facts = {}
@@ -45,7 +47,8 @@ class Host:
     """One host of the case.
 
     Attributes:
-        address: Its tunnel address by the inventory, without a prefix length; empty if unknown.
+        address: Its tunnel address by the inventory, as programs spell it, without a prefix
+            length; empty if unknown.
         endpoint: Its ``wgsd_endpoint`` by the inventory; empty if it has none.
         trouble: Why it could not be examined; empty if it was.
         before: The result of its first examination, before any packet was sent.
@@ -55,7 +58,7 @@ class Host:
 
     def __init__(self, name: str, facts: Facts) -> None:
         self.name = name
-        self.address = str(facts.get("address") or "").partition("/")[0]
+        self.address = canonical(facts.get("address") or "")
         self.endpoint = str(facts.get("endpoint") or "")
         self.trouble = str(facts.get("trouble") or "")
         self.before: Facts = facts.get("survey") or NOTHING
@@ -90,6 +93,15 @@ class Host:
     def peers(self) -> t.Sequence[Facts]:
         found: t.Sequence[Facts] = dig(self.latest, "interface", "peers", default=())
         return found
+
+    @property
+    def own(self) -> set[str]:
+        """The addresses of its other interfaces."""
+        return set(dig(self.latest, "addresses", default=()))
+
+    def unit(self, daemon: str) -> str:
+        """Return what the unit of its ``client`` or ``responder`` is called."""
+        return str(dig(self.latest, daemon, "unit", default=f"wgsd-{daemon}"))
 
     @property
     def now(self) -> float | None:
@@ -143,10 +155,47 @@ class Host:
             and all(seen.get(name) == value for name, value in wanted.items())
         ]
 
+    def silence(self, other: Host) -> Silence | None:
+        """Return why its client sends *other* nothing, if that is what it is to do just now.
+
+        Such a peer has no endpoint, and one that is being tried always has. The report may be older
+        than the silence.
+        """
+        toward = self.toward(other)
+        key, end = toward.get("public_key"), dig(self.probe, "window", default=(0.0, 0.0))[1]
+        seen = dig(self.latest, "client", "report", "peers", key or "", default=NOTHING)
+        running = dig(self.latest, "client", "running")
+        if toward.get("endpoint") or not running or seen.get("state") not in _TRIED_IN_VAIN:
+            return None
+        due = seen.get("due") or end
+        if due < end - TARDINESS:
+            return None
+        reason = str(seen.get("reason") or seen["state"])
+        return Silence(max(0.0, due - end), due - (self.offset or 0.0), reason)
+
     def has_session(self, other: Host) -> bool:
         """Whether its device has had a handshake with *other* lately."""
         age = self.peer(other.key).get("handshake_age")
         return age is not None and 0 <= age < SESSION
+
+
+#: How a client calls a peer in whose silence it has fallen, or is about to say so.
+_TRIED_IN_VAIN = frozenset(("unreachable", "punching"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Silence:
+    """A silence that a client keeps towards a peer, so that routers forget what went wrong.
+
+    Attributes:
+        seconds: How long it goes on after the examination; 0 if that is not known.
+        until: When it ends, in seconds since the epoch by the controller's clock.
+        reason: What the client says about it.
+    """
+
+    seconds: float
+    until: float
+    reason: str
 
 
 class Case:
@@ -161,7 +210,10 @@ class Case:
         facts = findings.get("hosts") or NOTHING
         self.zone = str(findings.get("zone") or "")
         self.interface_name = str(findings.get("interface") or "wg0")
-        self.addresses: t.Mapping[str, t.Sequence[str]] = findings.get("addresses") or {}
+        self.addresses: t.Mapping[str, t.Sequence[str]] = {
+            name: [canonical(address) for address in addresses]
+            for name, addresses in (findings.get("addresses") or {}).items()
+        }
         hosts = {
             name: Host(name, facts.get(name) or NOTHING)
             for name in (findings["from"], findings["to"], findings["registry"])
@@ -201,6 +253,10 @@ class Case:
         found.discard(host.address)
         return found
 
+    def translated(self, host: Host) -> set[str]:
+        """Return the addresses by which others may see *host*, and which it does not have."""
+        return self.outside(host) - host.own
+
     def sources(self, host: Host) -> dict[int, str]:
         """Return where the NAT probes of *host* came from, by the registry's port they came to."""
         return {
@@ -211,8 +267,7 @@ class Case:
 
     def is_translated(self, host: Host) -> bool:
         """Whether the registry sees *host* by an address that is not its own."""
-        own = set(dig(host.latest, "addresses", default=()))
-        return bool(own) and bool(self.outside(host) - own)
+        return bool(host.own) and bool(self.translated(host))
 
     def arrivals(self, at: Host, of: Host) -> list[Facts]:
         """Return WireGuard's packets of one host that were seen on the wire of another.
@@ -239,13 +294,20 @@ class Case:
             )
         ]
 
+    def goals(self, at: Host, to: Host) -> list[str]:
+        """Return where a device has sent packets for another host to, what is likeliest first."""
+        toward = at.toward(to)
+        # The zone's is what a client has tried between two silences.
+        told = dig(at.probe, "zone", "peers", to.name)
+        return list(filter(None, (toward.get("endpoint"), toward.get("endpoint_before"), told)))
+
     def departures(self, at: Host, to: Host, kind: str = "") -> int:
         """Return how many of WireGuard's packets for another host have left a host.
 
         Args:
             kind: Of which kind; all of WireGuard's if empty.
         """
-        goals = {at.toward(to).get("endpoint"), at.toward(to).get("endpoint_before")}
+        goals = self.goals(at, to)
         outside = self.outside(to)
         return sum(
             seen["count"]
@@ -270,12 +332,15 @@ class Question:
     """What a host was told when it asked the registry for the zone.
 
     Attributes:
-        status: ``ok``, ``timeout``, ``refused`` (nobody listens), or the DNS status.
+        status: ``ok``, ``timeout``, ``refused`` (nobody listens), ``signature`` (it is rejected),
+            or the DNS status.
+        said: What is wrong with the signature.
     """
 
     status: str
     milliseconds: float | None
     peers: Facts
+    said: str = ""
 
 
 def question(host: Host) -> Question | None:
@@ -283,7 +348,17 @@ def question(host: Host) -> Question | None:
     zone = host.probe.get("zone")
     if not zone or not zone.get("status"):
         return None
-    return Question(zone["status"], zone.get("ms"), zone.get("peers") or NOTHING)
+    peers = zone.get("peers") or NOTHING
+    return Question(zone["status"], zone.get("ms"), peers, str(zone.get("said") or ""))
+
+
+def canonical(address: t.Any) -> str:
+    """Return *address* without a prefix length, spelled as the kernel does; else as it is."""
+    text = str(address).partition("/")[0].strip()
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        return text
 
 
 def address_of(endpoint: str) -> str:

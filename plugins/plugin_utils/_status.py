@@ -44,6 +44,7 @@ class Answer(t.NamedTuple):
         told: What `wgsd.mesh.wgsd_status` returned; empty if there is no answer.
         interface: The interface of this mesh.
         public_key: As far as the inventory or this run knows it.
+        instance: What its daemons for this mesh are called; empty without a name.
     """
 
     host: str
@@ -54,6 +55,7 @@ class Answer(t.NamedTuple):
     told: t.Mapping[str, t.Any] = {}
     interface: str = "wg0"
     public_key: str | None = None
+    instance: str = ""
 
 
 class Entry(t.NamedTuple):
@@ -87,6 +89,7 @@ class Node:
         name: Its name in the mesh.
         host: Its inventory name; None if the inventory does not have it.
         public_key: None if nobody has told it.
+        instance: What its daemons for this mesh are called; empty without a name.
         part: What it says of the interface; empty if it says nothing.
         version: Of its engine.
         complaints: What its engine complains about.
@@ -101,6 +104,7 @@ class Node:
     message: str = ""
     interface: str = ""
     public_key: str | None = None
+    instance: str = ""
     part: t.Mapping[str, t.Any] = dataclasses.field(default_factory=dict)
     version: str | None = None
     complaints: tuple[str, ...] = ()
@@ -271,6 +275,7 @@ def _node(answer: Answer) -> Node:
         message=clean(" ".join(answer.message.split())) or "",
         interface=answer.interface,
         public_key=_key(mine.get("public_key")) or _key(answer.public_key),
+        instance=clean(answer.instance, _MAX_NAME) or "",
         part={**mine, "now": told.get("now")} if mine else {},
         version=clean(told.get("version"), _MAX_NAME),
         complaints=_complaints(told) if answer.outcome == ANSWERED else (),

@@ -146,7 +146,7 @@ def _daemons(node: Node, here: tuple[int, ...]) -> t.Iterator[Problem]:
     if client and not node.is_registry:
         told.append(client)
         text = f"{node.label}: {client}; its tunnels follow nobody who moves"
-        remedy = "there: systemctl status wgsd-client; journalctl -u wgsd-client"
+        remedy = _look_at("client", node.instance)
         yield Problem(ERROR, "no-client", here, text, remedy)
     if node.is_registry:
         responder = node.get("responder")
@@ -158,7 +158,8 @@ def _daemons(node: Node, here: tuple[int, ...]) -> t.Iterator[Problem]:
         elif not isinstance(report, dict) and not problem:
             problem = "the responder has not reported"
         if problem:
-            remedy = "there: systemctl status wgsd-responder; journalctl -u wgsd-responder"
+            instance = clean(responder.get("instance"), 80) or node.instance
+            remedy = _look_at("responder", instance)
             text = f"the registry {node.label}: {problem}"
             yield Problem(ERROR, "no-responder", here, text, remedy)
         elif isinstance(report, dict):
@@ -166,6 +167,11 @@ def _daemons(node: Node, here: tuple[int, ...]) -> t.Iterator[Problem]:
     for complaint in node.complaints:
         if not any(problem[:60] in complaint for problem in told):
             yield Problem(WARNING, "complaint", here, f"{node.label}: {complaint}")
+
+
+def _look_at(daemon: str, instance: str) -> str:
+    unit = f"wgsd-{daemon}" + (f"@{instance}" if instance else "")
+    return f"there: systemctl status {unit}; journalctl -u {unit}"
 
 
 def _responder(

@@ -37,17 +37,20 @@ def run_module(
     fails: bool = False,
     folder: str = "",
     clock: float = 0.0,
+    timeout: float = 60.0,
 ) -> dict[str, Any]:
     """Run a module in ``node`` and return its result.
 
     :param folder: where ``node`` has commands that come before the machine's own
     :param clock: seconds that the module sees this host's clock ahead
     :param fails: whether the module is expected to fail
+    :param timeout: seconds that it may take
     """
     done = node.run(
         [sys.executable, "-c", _PROGRAM, name, str(clock)],
         stdin=json.dumps({"_ansible_check_mode": check_mode, "_ansible_diff": True, **options}),
         check=False,
+        timeout=timeout,
         env={
             **os.environ,
             "PATH": f"{folder}:{os.environ['PATH']}" if folder else os.environ["PATH"],

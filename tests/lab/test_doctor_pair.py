@@ -17,8 +17,20 @@ import pytest
 
 pytest.importorskip("ansible")
 
-from . import Nat
-from .doctor import TRIED, build, connect, drop, examine, first, hosts, wait_tried
+from . import Nat, Site
+from .doctor import (
+    SECONDS,
+    SPANNING,
+    TRIED,
+    build,
+    connect,
+    drop,
+    examine,
+    first,
+    hosts,
+    wait_silent,
+    wait_tried,
+)
 from .mesh import ENGINE, INTERFACE, PORT, SERVER
 from .topology import REGISTRY
 from .wireguard import generate_key
@@ -59,6 +71,23 @@ def test_says_so_when_the_kind_of_nat_cannot_be_told() -> None:
     text = "\n".join(diagnosis["notes"] + diagnosis["problems"][0]["evidence"])
     assert "could not be told, since nothing came to registry by UDP port 51821" in text
     assert not diagnosis["well"]
+
+
+@pytest.mark.long
+def test_clients_are_silent_by_design_and_a_longer_look_shows_why_they_had_to() -> None:
+    with hosts(
+        Site("home", Nat("port-restricted"), hosts=("alice", "bob")), ports={"bob": PORT + 7}
+    ) as mesh:
+        build(mesh)
+        wait_silent(mesh)
+        diagnosis = examine(mesh, record="silence", seconds=SECONDS)
+        problem = first(diagnosis, "silence", "the clients on alice and bob", "are silent")
+        assert "run this again at " in problem["remedy"]
+        assert any("they share a NAT" in line for line in problem["evidence"])
+        assert len(diagnosis["problems"]) == 1
+        diagnosis = examine(mesh, record="hairpin", seconds=SPANNING)
+    first(diagnosis, "hairpin", "alice and bob are behind one NAT")
+    assert len(diagnosis["problems"]) == 1
 
 
 def test_another_peer_of_the_device_has_the_address() -> None:

@@ -214,16 +214,22 @@ def _status(arguments: argparse.Namespace) -> int:
     parts = []
     for interface in places.interfaces:
         names = places.names(interface)
+        mine: list[WgsdError] = []
         try:
             part = status.collect(interface, client.report_path(interface), now, names)
         except DeviceError as exc:
             part = status.out_of_reach(interface, exc)
-            problems.append(exc)
+            mine.append(exc)
         else:
             if interface in places.clients and part["client"]["problem"]:
-                problems.append(_no_client(part, *places.clients[interface]))
+                mine.append(_no_client(part, *places.clients[interface]))
+        problems += mine
         server = places.server(interface)
         part["responder"] = status.responder(found[server], server) if server else None
+        if server and (reported := found[server].problem):
+            mine.append(reported)
+        # Who asks for one mesh of several must know which complaints are about it.
+        part["problems"] = [str(problem) for problem in mine]
         parts.append(part)
     if arguments.json:
         _say(json.dumps(parts, indent=2))

@@ -231,7 +231,7 @@ class Directory:
                 "check the tunnel to the registry and that its responder runs",
             ) from None
         except (dns.tsig.PeerError, dns.tsig.BadSignature, dns.tsig.BadTime) as exc:
-            raise ServerError(
+            raise SignatureError(
                 f"{question}: {exc}", "check the key on both sides, and their clocks"
             ) from None
         except dns.exception.DNSException as exc:
@@ -338,6 +338,10 @@ def instance_key(target: dns.name.Name) -> PublicKey | None:
 
 class NoAnswerError(ServerError):
     """A server that cannot be reached or stays silent."""
+
+
+class SignatureError(ServerError):
+    """A server that rejects our signature, or whose own one is not right (RFC 8945)."""
 
 
 @dataclasses.dataclass(frozen=True)

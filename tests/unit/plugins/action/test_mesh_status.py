@@ -24,7 +24,11 @@ pytestmark = pytest.mark.unit
 def test_each_host_is_read_once_with_its_names():
     hosts = {
         "r.example.net": {"wgsd_interface": "wg7", "_status": {"status_json": '{"version": "1"}'}},
-        "alice": {"wgsd_name": "Al", "wgsd_public_key": key_of("alice")},
+        "alice": {
+            "wgsd_name": "Al",
+            "wgsd_public_key": key_of("alice"),
+            "wgsd_instance": "lab",
+        },
         "bob": {"wgsd_state": "absent"},
     }
     registry, alice = mesh_status.read_answers(
@@ -34,6 +38,7 @@ def test_each_host_is_read_once_with_its_names():
     assert (registry.outcome, registry.told) == ("answered", {"version": "1"})
     assert (alice.name, alice.is_registry, alice.interface) == ("al", False, "wg0")
     assert (alice.outcome, alice.public_key) == ("not asked", key_of("alice"))
+    assert (registry.instance, alice.instance) == ("", "lab")
 
 
 def test_a_host_that_is_not_in_the_inventory_is_an_error():

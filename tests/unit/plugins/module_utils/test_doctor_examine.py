@@ -10,16 +10,24 @@ import hashlib
 import ipaddress
 import os
 import struct
+import typing as t
 
+import dns.message
+import dns.rcode
 import pytest
 
 pytest.importorskip("ansible")
 
+from ansible_collections.wgsd.mesh.plugins.module_utils import _doctor_probe as probe
 from ansible_collections.wgsd.mesh.plugins.module_utils import _doctor_survey as survey
 from ansible_collections.wgsd.mesh.plugins.module_utils import _doctor_wire as wire
 from ansible_collections.wgsd.mesh.plugins.module_utils._doctor_probe import _Counters
+from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.config import Instance, TsigKey
+from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.directory import signing_key
 from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.keys import PublicKey
-from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.model import Device, Peer
+from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.model import Device, Endpoint, Peer
+
+from tests.unit.plugins.module_utils.wgsd.scripted_dns import ScriptedServer
 
 pytestmark = pytest.mark.unit
 
@@ -144,6 +152,16 @@ def test_digests_of_preshared_keys_are_alike_if_the_keys_are_and_differ_between_
     assert len(survey.digest(key, b"s" * 100) or "") == 16
 
 
+def test_tells_what_a_client_makes_of_the_peers_that_were_asked_for() -> None:
+    bob = {"state": "unreachable", "reason": "silent", "due": 1.5, "rtt": None, "action": "set"}
+    told = {"bob": bob, "carol": {"state": "direct"}, "dave": "no report of ours"}
+    assert survey.views({"peers": told}, ["bob", "dave", "erin"]) == {
+        "bob": {"state": "unreachable", "reason": "silent", "due": 1.5}
+    }
+    assert survey.views({}, ["bob"]) == {}
+    assert survey.views({"peers": []}, ["bob"]) == {}
+
+
 RULESET = """\
 table inet filter {
     set blocked {
@@ -196,3 +214,58 @@ def test_counts_on_when_a_client_has_started_a_peer_over() -> None:
         counters.take(device(rx, tx))
     assert counters.grown(Peer(KEY)) == {"rx": 248, "tx": 296}
     assert counters.grown(None) == {"rx": None, "tx": None}
+
+
+def asked(server: ScriptedServer) -> dict[str, t.Any]:
+    """Return what became of asking for the zone."""
+    plan = probe.Plan(
+        name="alice",
+        interface="wg0",
+        seconds=1,
+        targets=[],
+        large=False,
+        zone="example.com.",
+        servers=[Endpoint("127.0.0.1", server.endpoint.port)],
+        send_to=[],
+        watch=[],
+        nonce=b"",
+        instance=Instance("client"),
+        salt=b"salt",
+    )
+    question = probe._Question(plan)
+    question.start()
+    question.wait()
+    assert question.answer is not None
+    return question.answer
+
+
+def test_a_key_that_the_registry_does_not_take_is_told_from_a_firewall(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    key = TsigKey("mesh.example.com.", "hmac-sha256", b"a secret of thirty-two bytes ...")
+    monkeypatch.setattr(probe, "_signing_key", lambda _instance: key)
+
+    def reject(query: t.Any, _tcp: bool) -> bytes:
+        response = dns.message.make_response(query, tsig_error=dns.rcode.BADKEY)
+        response.set_rcode(dns.rcode.NOTAUTH)
+        wire: bytes = response.to_wire()
+        return wire
+
+    with ScriptedServer(reject, signing_key(key)) as server:
+        told = asked(server)
+    assert told["status"] == "signature"
+    assert told["said"] == "The peer didn't know the key we used"
+
+
+def test_an_error_of_the_responder_is_its_status(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "_signing_key", lambda _instance: None)
+
+    def fail(query: t.Any, _tcp: bool) -> bytes:
+        response = dns.message.make_response(query)
+        response.set_rcode(dns.rcode.SERVFAIL)
+        wire: bytes = response.to_wire()
+        return wire
+
+    with ScriptedServer(fail) as server:
+        told = asked(server)
+    assert (told["status"], told["said"]) == ("SERVFAIL", None)

@@ -86,6 +86,17 @@ def test_complaints_are_told_beside_what_is_known(host):
     assert host.task()["problems"] == ["wg0: no client; see: systemctl"]
 
 
+def test_complaints_about_other_meshes_are_left_out_where_some_interfaces_are_asked_for(host):
+    own, both, other = "wg0: no client", "no report of a responder", "wg1: no client"
+    parts = [{**PARTS[0], "problems": [own, both]}, {**PARTS[1], "problems": [both, other]}]
+    errors = ["client-lab.yml:1: registries is missing", both, own, other]
+    host.status = (3, json.dumps(parts), "".join(f"wgsd status: {text}\n" for text in errors))
+    assert host.task()["problems"] == errors
+    assert host.task(interfaces=["wg0"])["problems"] == errors[:3]
+    # What belongs to no interface may be why one is missing.
+    assert host.task(interfaces=["wg7"])["problems"] == errors[:1]
+
+
 def test_a_host_without_the_engine_is_told_what_to_do(host):
     host.status = host.version = (127, "", "/usr/local/bin/wgsd: No such file or directory")
     with pytest.raises(WgsdError, match=r"no /usr/local/bin/wgsd.*wgsd\.mesh\.site"):

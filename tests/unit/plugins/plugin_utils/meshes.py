@@ -109,6 +109,7 @@ class Fleet:
 
     Attributes:
         answers: What each has told, by its name.
+        instances: Those of their daemons, where they have a name.
     """
 
     def __init__(self, *names: str) -> None:
@@ -118,6 +119,7 @@ class Fleet:
             for name in self.names
         }
         self.outcomes: dict[str, tuple[str, str]] = {}
+        self.instances: dict[str, str] = {}
 
     @classmethod
     def of(cls, count: int) -> Fleet:
@@ -154,6 +156,7 @@ class Fleet:
                 outcome=self.outcomes.get(name, ("answered", ""))[0],
                 message=self.outcomes.get(name, ("answered", ""))[1],
                 told=self.answers.get(name, {}),
+                instance=self.instances.get(name, ""),
             )
             for name in self.names
         ]

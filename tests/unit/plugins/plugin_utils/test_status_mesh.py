@@ -188,6 +188,23 @@ def test_a_responder_that_does_not_run_and_one_that_is_missing_are_errors():
     assert texts(fleet) == ["the registry registry: no responder is configured for wg0"]
 
 
+def test_commands_are_for_the_units_of_the_mesh():
+    fleet = Fleet("alice")
+    gone = {"version": None, "problem": "the client has ended"}
+    fleet.part("alice").update(agent=False, directory=None, client=gone)
+    fleet.part("registry")["responder"] = {"report": None, "problem": "there is no report"}
+    remedies = {problem.kind: problem.remedy for problem in problems(fleet)}
+    assert remedies["no-client"].endswith("status wgsd-client; journalctl -u wgsd-client")
+    assert remedies["no-responder"].endswith("status wgsd-responder; journalctl -u wgsd-responder")
+    fleet.instances.update(alice="lab", registry="lab")
+    remedies = {problem.kind: problem.remedy for problem in problems(fleet)}
+    assert "systemctl status wgsd-client@lab; " in remedies["no-client"]
+    assert "systemctl status wgsd-responder@lab; " in remedies["no-responder"]
+    fleet.part("registry")["responder"]["instance"] = "other"
+    remedies = {problem.kind: problem.remedy for problem in problems(fleet)}
+    assert remedies["no-responder"].endswith("journalctl -u wgsd-responder@other")
+
+
 def test_a_zone_that_is_not_served_and_trouble_are_told():
     fleet = Fleet("alice")
     report = fleet.part("registry")["responder"]["report"]

@@ -11,11 +11,12 @@ import time
 import dns.flags
 import dns.message
 import dns.rcode
+import dns.tsig
 import pytest
 
 from tests.unit.plugins.module_utils.wgsd.scripted_dns import ScriptedServer, respond
 from wgsd.config import TsigKey
-from wgsd.directory import Directory, ZoneVersion, signing_key, unusable
+from wgsd.directory import Directory, SignatureError, ZoneVersion, signing_key, unusable
 from wgsd.errors import ServerError, UsageError
 from wgsd.keys import PublicKey
 from wgsd.model import Endpoint, PeerRecord
@@ -245,6 +246,30 @@ def test_a_query_is_signed_and_so_must_its_answer_be():
     with ScriptedServer(script, keyring=signing_key(KEY)) as server:
         assert directory(server, key=KEY).lookup([BOB]) == {BOB: BOB_RECORD}
     assert signed == [True]
+
+
+def rejected(error):
+    def script(query, _tcp):
+        response = dns.message.make_response(query, tsig_error=error)
+        response.set_rcode(dns.rcode.NOTAUTH)
+        return response.to_wire()
+
+    return script
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (dns.rcode.BADKEY, "know the key"),
+        (dns.rcode.BADSIG, "signature"),
+        (dns.rcode.BADTIME, "time"),
+    ],
+)
+def test_a_server_that_rejects_our_signature_is_told_from_one_that_refuses(error, words):
+    with ScriptedServer(rejected(error), signing_key(KEY)) as server:
+        with pytest.raises(SignatureError, match=words):
+            directory(server, key=KEY).serial()
+        assert len(server.asked) == 1
 
 
 def unsigned(query):

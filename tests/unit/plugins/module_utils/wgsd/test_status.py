@@ -262,6 +262,9 @@ def test_all_meshes_of_a_host_are_shown_each_with_its_responder(registry, capsys
         told = found[interface]["responder"]
         assert told["instance"] == instance
         assert told["report"]["zones"][0]["device"] == interface
+    assert found["wg0"]["problems"] == []
+    (problem,) = found["wg1"]["problems"]
+    assert err == f"wgsd status: {problem}\n"
 
 
 def test_a_responder_without_a_report_is_named_by_its_instance(registry, capsys):
@@ -273,6 +276,12 @@ def test_a_responder_without_a_report_is_named_by_its_instance(registry, capsys)
     assert out.startswith("responder 0.")
     assert "responder@lab" not in out
     assert "see whether it runs: systemctl status wgsd-responder@lab\n" in err
+    registry.devices.pop("wg1")
+    assert cli.main(["status", "--json"]) == 3
+    out, err = capsys.readouterr()
+    found = {part["interface"]: part["problems"] for part in json.loads(out)}
+    assert found["wg0"] == []
+    assert {f"wgsd status: {problem}" for problem in found["wg1"]} == set(err.splitlines())
 
 
 def test_a_bad_configuration_of_one_mesh_hides_no_other(registry, capsys):
