@@ -127,8 +127,17 @@ def _decide(
     if in_session(memory, moment.steady) and not lost:
         decision = decide_live(memory, situation)
     else:
-        memory = give_up(memory) if lost else memory
+        asking = memory.asking
+        if lost and past is not None and past.state is State.UNKNOWN:
+            # Nothing was tried until now.
+            memory = dataclasses.replace(memory, asking=None)
+        elif lost:
+            memory = give_up(memory)
         decision = decide_connect(memory, situation, own, moment.wall)
+        if lost and decision.state is State.UNKNOWN:
+            # Nothing can be done that would end the session: it is lost until something comes.
+            known = dataclasses.replace(decision.memory, asking=asking)
+            decision = dataclasses.replace(decision, memory=known)
     return _count(decision, memory, moment.steady) if decision.change else decision
 
 

@@ -210,6 +210,28 @@ def test_a_live_peers_keepalive_of_the_client_before_becomes_what_is_configured_
     assert world.harmed == []
 
 
+@pytest.mark.parametrize("chosen", [0, 15])
+def test_a_lost_session_of_a_peer_that_nobody_knows_any_more_is_lost_until_something_comes(chosen):
+    world = World(bob(persistent_keepalive=chosen), answers=False)
+    world.says(HOME)
+    world.run(36)
+    world.stir()
+    world.look()
+    world.says(None)
+    world.look()
+    world.move(None)
+    world.run_until(lambda: world.decision.state is State.UNKNOWN, 60)
+    assert world.has_session
+    asked = len(world.probes)
+    world.run(60)
+    assert world.decision.state is State.UNKNOWN
+    assert (len(world.probes), world.peer.persistent_keepalive) == (asked, chosen)
+    world.says(CAFE)
+    world.move(CAFE)
+    world.look()
+    world.run_until(lambda: world.decision.state is State.DIRECT, 5)
+
+
 def test_a_clock_that_jumps_harms_no_tunnel():
     for jump in (-86400, -100, 100, 86400):
         world = tunnel()

@@ -66,6 +66,8 @@ class Meddling(RuleBasedStateMachine):
         self.chosen = chosen
         self.news = self.restarts = self.comings = 0
         self.clock_is_right = True
+        # It starts by a right clock, as in `the_agent_starts_anew`.
+        self.world.look()
 
     @rule(where=st.none() | PLACES)
     def the_directory_says(self, where):
