@@ -41,6 +41,7 @@ from .wgsd.config import CONFIG_FOLDER
 from .wgsd.device import x25519
 from .wgsd.errors import DependencyError, WgsdError
 from .wgsd.keys import KEY_BYTES, PublicKey, decode_base64_key
+from .wgsd.model import Device
 
 MODE = 0o600
 #: Stands in a predicted file for the key that only a real run makes; diffs mask it.
@@ -75,13 +76,18 @@ def exists(name: str) -> bool:
 
 @dataclasses.dataclass
 class Outcome:
-    """What comes of the file."""
+    """What comes of the file.
+
+    Attributes:
+        device: The running interface, None if there is none or it cannot be read here.
+    """
 
     before: FileState
     old: WgQuickFile | None
     new: WgQuickFile
     own_key: PublicKey | None
     edits: PeerEdits
+    device: Device | None
 
     @property
     def old_settings(self) -> InterfaceSettings | None:
@@ -126,8 +132,8 @@ class Interface:
 
     def present(self) -> dict[str, t.Any]:
         """Configure the interface and have it up."""
-        outcome = self._work_out()
         running = exists(self._name)
+        outcome = self._work_out(running)
         if self._wanted.instance is not None and (outcome.changed or not running):
             # What is as it is to be takes nothing from others.
             keep_interface_apart(self._wanted.instance, self._name, CONFIG_FOLDER)
@@ -196,7 +202,7 @@ class Interface:
         """Return the file with this *text*; None if it is empty."""
         return WgQuickFile.parse(text, str(self._path)) if text.strip() else None
 
-    def _work_out(self) -> Outcome:
+    def _work_out(self, running: bool) -> Outcome:
         """Find out what the file is to be. Writes nothing, and makes a key only if one is due."""
         before = read_file(self._path)
         text = before.text
@@ -214,24 +220,39 @@ class Interface:
             key = given or (_KEY_TO_COME if to_come else self._tools.private_key())
             new.interface.set("PrivateKey", key)
             own_key = None if to_come else own_key_of(new.interface_settings())
-        edits = edit(new, self._wanted.for_host(own_key))
+        device = self._device() if running else None
+        edits = edit(new, self._wanted.for_host(own_key), device.peers if device else {})
         if old is None and self._wanted.listen_port is None:
             new.interface.set("ListenPort", str(lasting_port(socket.gethostname(), self._name)))
         check_own(new, own_key)
-        return Outcome(before, old, new, own_key, edits)
+        return Outcome(before, old, new, own_key, edits, device)
+
+    def _device(self) -> Device | None:
+        try:
+            return _wg_live.device(self._name)
+        except DependencyError as exc:
+            if not self._check_mode:
+                raise
+            self._tell_blind(exc)
+            return None
+
+    def _tell_blind(self, exc: DependencyError) -> None:
+        self._module.warn(f"{self._name} runs and cannot be compared with its file: {exc}")
 
     def _plan(self, outcome: Outcome) -> LivePlan:
         """Compare the running interface with the file."""
+        if outcome.device is None:
+            return LivePlan()
         settings = outcome.new.interface_settings()
         try:
             former = outcome.old_settings or settings
             state = _wg_live.read(
-                self._name, Table.parse(settings.table), Table.parse(former.table)
+                outcome.device, Table.parse(settings.table), Table.parse(former.table)
             )
         except DependencyError as exc:
             if not self._check_mode:
                 raise
-            self._module.warn(f"{self._name} runs and cannot be compared with its file: {exc}")
+            self._tell_blind(exc)
             return LivePlan()
         return plan(
             settings,

@@ -101,7 +101,8 @@ options:
     description:
       - Peers to add or to change. All other peers are left alone, unless O(purge=true).
       - A peer with the O(peers[].name) of another one in the file, which itself is not in this
-        list, takes that one's place. It is the same host with a new key.
+        list, takes that one's place, unless O(peers[].replace=false). It is the same host with a
+        new key.
       - Left as they are if omitted.
     type: list
     elements: dict
@@ -125,6 +126,15 @@ options:
         type: str
         choices: [present, absent]
         default: present
+      replace:
+        description:
+          - With V(false), the item adds a peer or changes the one that has its key, and takes
+            nobody's place. It is left out if the file has another peer of that name, which then
+            stays as it is, or if a peer that only the running interface has holds one of its
+            allowed IPs.
+          - For keys that are known by hearsay, and may be older than those that are there.
+        type: bool
+        default: true
       allowed_ips:
         description:
           - Networks that are reached through the peer, and from which it may send, in CIDR
