@@ -95,6 +95,17 @@ class Outcome:
         return self.old.interface_settings() if self.old else None
 
     @property
+    def old_peers(self) -> dict[PublicKey, PeerSettings]:
+        """The peers as the file had them, and the next keys of those that it has no more."""
+        had, has = self.old.peers() if self.old else {}, self.new.peers()
+        heirs = {
+            peer.successor: dataclasses.replace(peer, public_key=peer.successor, successor=None)
+            for key, peer in had.items()
+            if peer.successor and key not in has
+        }
+        return {**heirs, **had}
+
+    @property
     def old_text(self) -> str:
         """The file's text before."""
         return self.old.render() if self.old else ""
@@ -221,7 +232,8 @@ class Interface:
             new.interface.set("PrivateKey", key)
             own_key = None if to_come else own_key_of(new.interface_settings())
         device = self._device() if running else None
-        edits = edit(new, self._wanted.for_host(own_key), device.peers if device else {})
+        live = device.peers if device else (None if running else {})
+        edits = edit(new, self._wanted.for_host(own_key), live)
         if old is None and self._wanted.listen_port is None:
             new.interface.set("ListenPort", str(lasting_port(socket.gethostname(), self._name)))
         check_own(new, own_key)
@@ -258,7 +270,7 @@ class Interface:
             settings,
             outcome.own_key,
             outcome.new.peers(),
-            outcome.old.peers() if outcome.old else {},
+            outcome.old_peers,
             state,
             now=time.time(),
             purge=self._wanted.purge,

@@ -16,6 +16,7 @@ import re
 import typing as t
 
 from ._wg_file import Address, InterfaceSettings, PeerSettings, WgQuickFile, parse_mark
+from ._wg_successors import follow
 from .wgsd.config import PERSISTENT_KEEPALIVE_MAX, check_instance, check_interface
 from .wgsd.errors import UsageError
 from .wgsd.keys import PublicKey, decode_base64_key
@@ -170,10 +171,11 @@ def edit(
     """Work *wanted* into *file*.
 
     A peer that has the name of one in the file, which is not wanted itself, takes its place: it is
-    the same host with a new key. One that is to replace nobody is left out instead.
+    the same host with a new key. One that is to replace nobody is left out instead. A peer whose
+    next key was announced, and has taken over on the running interface, has that key.
 
     Args:
-        live: The peers of the running interface, if it runs.
+        live: The peers of the running interface, none if it does not run; None if not known.
 
     Raises:
         UsageError: the outcome would have two peers with one allowed IP.
@@ -190,18 +192,25 @@ def edit(
     if wanted.table is not None and wanted.table != (now.table or "auto").lower():
         section.set("Table", wanted.table if wanted.table != "auto" else None)
     edits = PeerEdits()
+    told = {peer.public_key for peer in wanted.peers or ()}
+    certain = {peer.public_key for peer in wanted.peers or () if peer.replace}
+    for pair in follow(file, live, told, certain):
+        edits.removed.append(pair.old)
+        edits.added.append(pair.new)
     if wanted.peers is not None:
         peers, spared = _without_hearsay(file, wanted, live or {})
         kept = {peer.public_key for peer in peers} | spared
         gone_keys = wanted.absent_keys
         gone_names = wanted.absent_names | {p.name for p in peers if p.name and p.replace}
-        edits.removed = [
+        gone = [
             key
             for key, peer in file.peers().items()
             if key not in kept
             and (wanted.purge or key in gone_keys or (peer.name or "").lower() in gone_names)
         ]
-        file.remove_peers(edits.removed)
+        file.remove_peers(gone)
+        edits.removed += gone
+        edits.added = [key for key in edits.added if key not in gone]
         _edit_peers(file, peers, edits)
     _refuse_shared_ips(file.peers().values())
     return edits

@@ -27,6 +27,9 @@ description:
   - The endpoint of a peer whose tunnel lives is left as it is on the running interface, since
     WireGuard itself follows a peer that moves. The same goes for the endpoint and the keepalive
     of a peer for which the file has none. These are the client's, see M(wgsd.mesh.wgsd_client).
+  - A peer whose next key was announced with M(wgsd.mesh.wg_key), and has taken over on the running
+    interface, gets that key in the file, whoever is in the run. The comment C(# Successor) of the
+    file tells which key that is.
   - A peer that only the running interface has stays, as the client may have added it. If it holds
     an allowed IP of a peer in the file, it is removed if it has no session, since it is mostly the
     former key of the same host. With a session it is an error.

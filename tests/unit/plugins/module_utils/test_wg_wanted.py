@@ -187,6 +187,36 @@ def test_a_key_that_is_to_replace_nobody_takes_nothing_from_a_peer_on_the_device
     assert edit(file_with(), wanted(peers=[remembered(1)], purge=True), device).added == [key(1)]
 
 
+NEXT = BOB.replace(f"{key(1)}\n", f"{key(1)}\n# Successor = {key(2)}\nPresharedKey = {PRESHARED}\n")
+SETTLED = BOB.replace(f"{key(1)}\n", f"{key(2)}\nPresharedKey = {PRESHARED}\n")
+TAKEN_OVER = {key(2): Peer(key(2), allowed_ips=("10.0.0.2/32",))}
+
+
+@pytest.mark.parametrize("peers", [None, [], [remembered(1)], [remembered(2)], [remembered(3)]])
+def test_a_next_key_that_has_taken_over_is_the_one_that_counts(peers):
+    file = file_with(NEXT)
+    edits = edit(file, wanted(peers=peers), TAKEN_OVER)
+    assert edits == PeerEdits(added=[key(2)], removed=[key(1)])
+    assert file.render() == "[Interface]\n" + SETTLED
+    assert edit(file, wanted(peers=peers), TAKEN_OVER) == PeerEdits()
+
+
+@pytest.mark.parametrize("replace", [False, True])
+def test_a_host_that_was_off_while_another_took_its_next_key_keeps_the_preshared_key(replace):
+    file = file_with(NEXT)
+    booted = {key(1): Peer(key(1), allowed_ips=("10.0.0.2/32",))}
+    told = {**remembered(2), "replace": replace}
+    assert edit(file, wanted(peers=[told]), booted).added == [key(2)]
+    assert file.render() == "[Interface]\n" + SETTLED
+
+
+def test_an_absent_peer_that_has_taken_its_next_key_goes_by_its_name():
+    file = file_with(NEXT)
+    edits = edit(file, wanted(peers=[absent(name="bob")]), TAKEN_OVER)
+    assert edits == PeerEdits(removed=[key(1), key(2)])
+    assert file.render() == "[Interface]\n"
+
+
 def test_an_absent_peer_may_have_settings_which_are_not_looked_at():
     item = {**absent(name="bob"), "allowed_ips": ["nonsense"], "endpoint": "nonsense"}
     assert wanted(peers=[item]).absent_names == {"bob"}
