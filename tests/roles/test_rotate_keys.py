@@ -233,6 +233,32 @@ def test_a_run_that_broke_off_after_the_switch_is_settled_by_one_without_the_hos
     check_settled(mesh, old, {"alice"})
 
 
+def test_the_key_of_a_host_that_is_lost_while_it_switches_is_not_put_back(mesh: Site) -> None:
+    old = keys(mesh)
+    alice = mesh.lab.host("alice")
+    # What the host does goes on, and nobody hears of it.
+    script = """
+until [ "$(wg show wg0 public-key)" != "$1" ]; do :; done
+systemctl stop wgsd-lab-ssh.socket 'wgsd-lab-ssh@*'
+"""
+    with pinging_all_ways(mesh) as lost:
+        watch = alice.popen(["sh", "-c", script, "sh", old["alice"]])
+        run = rotate(mesh, "alice")
+        assert watch.wait(timeout=30) == 0
+    alice.run(["systemctl", "start", "wgsd-lab-ssh.socket"])
+    assert run.count("unreachable")["alice"] > 0, run.output
+    assert run.count("failed") == NOTHING, run.output
+    assert max(lost.values()) <= RATE
+    now = keys(mesh)
+    assert now["alice"] != old["alice"]
+    for name in ("bob", "registry"):
+        conf = mesh.lab.host(name).run(["cat", "/etc/wireguard/wg0.conf"]).stdout
+        assert f"PublicKey = {now['alice']}\n" in conf
+    finished = rotate(mesh, "bob")
+    assert finished.status == 0, finished.output
+    check_settled(mesh, old, {"alice", "bob"})
+
+
 def test_a_run_that_broke_off_is_finished_by_the_next(mesh: Site) -> None:
     """Alice has the key in her file and not on her device, and Bob has never heard of it."""
     old = keys(mesh)
