@@ -56,8 +56,11 @@ options:
   known:
     description:
       - Peers that are known from elsewhere, as M(wgsd.mesh.wg_interface) returns them
-        (RV(wgsd.mesh.wg_interface#module:peers)). A host without C(wgsd_public_key) has the key of
-        the one with its name. Usually what the registry's file has, which knows every host.
+        (RV(wgsd.mesh.wg_interface#module:peers)). Usually what the registries' files have, which
+        know every host.
+      - A host without C(wgsd_public_key) has the key of the one with its name, with
+        C(replace=false), since the key may be one of the past. Nobody who has another loses it by
+        that. If several keys are known by its name, it is left out.
     type: list
     elements: dictionary
     default: []
@@ -107,7 +110,8 @@ _value:
   description:
     - The peers in the order of O(hosts).
     - Each has C(public_key), C(name) and C(allowed_ips), and, if the host has an endpoint,
-      C(endpoint) and (with O(keepalive)) C(persistent_keepalive).
+      C(endpoint) and (with O(keepalive)) C(persistent_keepalive). One whose key is only known from
+      elsewhere has C(replace=false).
   type: list
   elements: dictionary
   sample:
@@ -150,32 +154,41 @@ def mesh_peers(
         _mesh.check_against_each_other(mesh)
     except MeshError as exc:
         raise AnsibleFilterError(f"mesh_peers: {exc}") from exc
-    keys = _keys(mesh, known)
-    peers = [
-        _peer(host, keys[host.host], keepalive)
-        for host in mesh
-        if host.host != exclude and not host.is_absent and keys[host.host]
-    ]
+    remembered = _remembered(mesh, known)
+    peers = []
+    for host in mesh:
+        if host.host == exclude or host.is_absent:
+            continue
+        keys = remembered.get(host.name, [])
+        if host.public_key:
+            peers.append(_peer(host, str(host.public_key), keepalive))
+        elif len(keys) == 1:
+            # Whoever remembers it may have missed that the host has another by now.
+            peers.append({**_peer(host, keys[0], keepalive), "replace": False})
     hosts_named = {host.host for host in mesh}
-    gone = [(host.name, keys[host.host]) for host in mesh if host.is_absent]
+    gone: list[tuple[str, str | None]] = []
+    for host in mesh:
+        if host.is_absent:
+            keys = [*([str(host.public_key)] if host.public_key else ())]
+            keys += remembered.get(host.name, [])
+            gone += [(host.name, key) for key in keys or [None]]
     gone += [(_mesh.default_name(name), None) for name in leaving if name not in hosts_named]
     staying = {host.name for host in mesh if not host.is_absent}
     return peers + [_absent(name, key) for name, key in gone if name not in staying]
 
 
-def _keys(hosts: t.Iterable[Host], known: t.Any) -> dict[str, str | None]:
-    """Return the key of each host: its own in this run, else the one that is known of its name."""
-    keys = {host.host: str(host.public_key) if host.public_key else None for host in hosts}
-    taken = set(keys.values())
-    remembered = {
-        peer["name"]: str(peer["public_key"])
-        for peer in known or ()
-        if peer.get("name") and peer["public_key"] not in taken
-    }
-    return {host.host: keys[host.host] or remembered.get(host.name) for host in hosts}
+def _remembered(hosts: t.Iterable[Host], known: t.Any) -> dict[str, list[str]]:
+    """Return the keys that are known by each name, but for those of hosts of this run."""
+    taken = {str(host.public_key) for host in hosts if host.public_key}
+    remembered: dict[str, list[str]] = {}
+    for peer in known or ():
+        key, name = str(peer["public_key"]), (peer.get("name") or "").lower()
+        if name and key not in taken and key not in remembered.setdefault(name, []):
+            remembered[name].append(key)
+    return remembered
 
 
-def _peer(host: Host, key: str | None, keepalive: int | None) -> dict[str, t.Any]:
+def _peer(host: Host, key: str, keepalive: int | None) -> dict[str, t.Any]:
     """Return the peer as wg_interface takes it."""
     peer: dict[str, t.Any] = {
         "public_key": key,

@@ -29,6 +29,7 @@ _LISTS = ("address", "allowedips", "dns")
 #: How the header of a file starts that wg_interface has made.
 _MADE_HERE = "# Kept up by the Ansible module wgsd.mesh.wg_interface"
 _NAME = re.compile(r"#\s*Name\s*=\s*(.*?)\s*$", re.IGNORECASE)
+_SUCCESSOR = re.compile(r"#\s*Successor\s*=\s*(.*?)\s*$", re.IGNORECASE)
 _KEY_FILE_HOOK = re.compile(r"\bwg\s+set\s+\S+\s+(?:\S+\s+\S+\s+)*?private-key\s+(/[^\s;&|<>]+)")
 
 
@@ -63,6 +64,7 @@ class PeerSettings:
         endpoint: As written, so possibly with a host name.
         persistent_keepalive: Seconds; None if not given or off.
         preshared_key: Base64, or None. Never printed.
+        successor: The key that was announced to come after this one, from a comment.
     """
 
     public_key: PublicKey
@@ -71,6 +73,7 @@ class PeerSettings:
     endpoint: str | None = None
     persistent_keepalive: int | None = None
     preshared_key: str | None = dataclasses.field(default=None, repr=False)
+    successor: PublicKey | None = None
 
     @property
     def title(self) -> str:
@@ -175,6 +178,35 @@ class Section:
                 self._body[index] = f"# Name = {name}"
                 return
         self._body.insert(0, f"# Name = {name}")
+
+    @property
+    def successor(self) -> PublicKey | None:
+        """The key that comes after the peer's, from the comment line ``# Successor = ...``."""
+        for line in self._body:
+            match = _SUCCESSOR.match(line.strip())
+            if match:
+                try:
+                    return PublicKey.from_base64(match[1])
+                except UsageError:
+                    # Somebody else's comment.
+                    continue
+        return None
+
+    def set_successor(self, key: PublicKey | None) -> None:
+        """Write the key that comes after the peer's into its comment line; None takes it away."""
+        now = self.successor
+        if now == key:
+            return
+        self._forget()
+        if now is not None:
+            self._body = [
+                line
+                for line in self._body
+                if not ((match := _SUCCESSOR.match(line.strip())) and match[1] == now.base64)
+            ]
+        if key is not None:
+            here = next(i for i, li in enumerate(self._body) if _split(li)[0] == "publickey")
+            self._body.insert(here + 1, f"# Successor = {key}")
 
     def end_with_blank(self) -> None:
         """Set the section apart from what follows."""
@@ -323,6 +355,7 @@ class WgQuickFile:
                 endpoint=section.get("Endpoint"),
                 persistent_keepalive=self._read(section, "PersistentKeepalive", _keepalive),
                 preshared_key=self._secret(section, "PresharedKey"),
+                successor=section.successor,
             )
         return section.peer
 

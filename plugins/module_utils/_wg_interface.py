@@ -41,6 +41,7 @@ from .wgsd.config import CONFIG_FOLDER
 from .wgsd.device import x25519
 from .wgsd.errors import DependencyError, UsageError, WgsdError
 from .wgsd.keys import KEY_BYTES, PublicKey, decode_base64_key
+from .wgsd.model import Device
 
 MODE = 0o600
 #: Stands in a predicted file for the key that only a real run makes; diffs mask it.
@@ -75,18 +76,34 @@ def exists(name: str) -> bool:
 
 @dataclasses.dataclass
 class Outcome:
-    """What comes of the file."""
+    """What comes of the file.
+
+    Attributes:
+        device: The running interface, None if there is none or it cannot be read here.
+    """
 
     before: FileState
     old: WgQuickFile | None
     new: WgQuickFile
     own_key: PublicKey | None
     edits: PeerEdits
+    device: Device | None
 
     @property
     def old_settings(self) -> InterfaceSettings | None:
         """The interface as the file had it; None if there was no file."""
         return self.old.interface_settings() if self.old else None
+
+    @property
+    def old_peers(self) -> dict[PublicKey, PeerSettings]:
+        """The peers as the file had them, and the next keys of those that it has no more."""
+        had, has = self.old.peers() if self.old else {}, self.new.peers()
+        heirs = {
+            peer.successor: dataclasses.replace(peer, public_key=peer.successor, successor=None)
+            for key, peer in had.items()
+            if peer.successor and key not in has
+        }
+        return {**heirs, **had}
 
     @property
     def old_text(self) -> str:
@@ -127,8 +144,8 @@ class Interface:
 
     def present(self) -> dict[str, t.Any]:
         """Configure the interface and have it up."""
-        outcome = self._work_out()
         running = exists(self._name)
+        outcome = self._work_out(running)
         if self._wanted.instance is not None and (outcome.changed or not running):
             # What is as it is to be takes nothing from others.
             keep_interface_apart(self._wanted.instance, self._name, CONFIG_FOLDER)
@@ -227,7 +244,7 @@ class Interface:
         """Return the file with this *text*; None if it is empty."""
         return WgQuickFile.parse(text, str(self._path)) if text.strip() else None
 
-    def _work_out(self) -> Outcome:
+    def _work_out(self, running: bool) -> Outcome:
         """Find out what the file is to be. Writes nothing, and makes a key only if one is due."""
         before = read_file(self._path)
         text = before.text
@@ -245,30 +262,46 @@ class Interface:
             key = given or (_KEY_TO_COME if to_come else self._tools.private_key())
             new.interface.set("PrivateKey", key)
             own_key = None if to_come else own_key_of(new.interface_settings())
-        edits = edit(new, self._wanted.for_host(own_key))
+        device = self._device() if running else None
+        live = device.peers if device else (None if running else {})
+        edits = edit(new, self._wanted.for_host(own_key), live)
         if old is None and self._wanted.listen_port is None:
             new.interface.set("ListenPort", str(lasting_port(socket.gethostname(), self._name)))
         check_own(new, own_key)
-        return Outcome(before, old, new, own_key, edits)
+        return Outcome(before, old, new, own_key, edits, device)
+
+    def _device(self) -> Device | None:
+        try:
+            return _wg_live.device(self._name)
+        except DependencyError as exc:
+            if not self._check_mode:
+                raise
+            self._tell_blind(exc)
+            return None
+
+    def _tell_blind(self, exc: DependencyError) -> None:
+        self._module.warn(f"{self._name} runs and cannot be compared with its file: {exc}")
 
     def _plan(self, outcome: Outcome) -> LivePlan:
         """Compare the running interface with the file."""
+        if outcome.device is None:
+            return LivePlan()
         settings = outcome.new.interface_settings()
         try:
             former = outcome.old_settings or settings
             state = _wg_live.read(
-                self._name, Table.parse(settings.table), Table.parse(former.table)
+                outcome.device, Table.parse(settings.table), Table.parse(former.table)
             )
         except DependencyError as exc:
             if not self._check_mode:
                 raise
-            self._module.warn(f"{self._name} runs and cannot be compared with its file: {exc}")
+            self._tell_blind(exc)
             return LivePlan()
         return plan(
             settings,
             outcome.own_key,
             outcome.new.peers(),
-            outcome.old.peers() if outcome.old else {},
+            outcome.old_peers,
             state,
             now=time.time(),
             purge=self._wanted.purge,

@@ -131,7 +131,9 @@ class Rotation:
                 f"{self._name} does not run, so it cannot get to know the next keys of its peers",
                 f"start it: systemctl start wg-quick@{self._name}",
             )
-        found, unknown = _wg_successors.pairs(self._successors(), self._own.file, device)
+        file, before = self._own.file, self._own.file.render()
+        found, unknown = _wg_successors.pairs(self._successors(), file, device)
+        _wg_successors.note(found, file)
         missing = _wg_successors.announcements(found, device)
         steps = [f"add the next key of {s.title}: {change.public_key}" for s, change in missing]
         pairs = [pair for _successor, pair in found]
@@ -140,9 +142,21 @@ class Rotation:
         running = bool(pairs) and self._has_time(systemd, unit)
         if pairs and not running:
             steps.append(f"start {unit}")
-        if not self._check_mode and steps:
-            self._announce([change for _s, change in missing], pairs, systemd, unit, running)
-        return {**self._result(steps, self._where), "unknown": [s.title for s in unknown]}
+        if not self._check_mode:
+            # First, since from then on the peers may switch at any time.
+            self._write(before, file.render())
+            if steps:
+                try:
+                    self._announce(
+                        [change for _s, change in missing], pairs, systemd, unit, running
+                    )
+                except WgsdError:
+                    self._write(file.render(), before)
+                    raise
+        return {
+            **self._with_file(self._result(steps, self._where), before),
+            "unknown": [s.title for s in unknown],
+        }
 
     def settled(self) -> dict[str, t.Any]:
         """Have the next keys of peers in the file."""
@@ -157,25 +171,27 @@ class Rotation:
             if s.old not in known and s.new not in known and s.name not in names
         ]
         plan = _wg_successors.settle(successors, file, device)
-        after = file.render()
         if not self._check_mode:
             if plan.changes:
                 self._apply(plan.changes)
-            if after != before:
-                state = read_file(self._own.path)
-                write_file(
-                    self._own.path, dataclasses.replace(state, content=after.encode("utf-8"))
-                )
+            self._write(before, file.render())
         result = self._result(list(plan.steps), self._where)
-        result["changed"] = bool(plan.steps) or after != before
-        path = str(self._own.path)
+        return {**self._with_file(result, before), "unknown": unknown}
+
+    def _write(self, before: str, after: str) -> None:
+        """Write *after* into the interface's file, unless that is what is there *before*."""
         if after != before:
-            shown = {"before": masked(before), "after": masked(after, before)}
-            result["diff"] = [
-                {"before_header": path, "after_header": path, **shown},
-                *result["diff"],
-            ]
-        return {**result, "unknown": unknown}
+            state = read_file(self._own.path)
+            write_file(self._own.path, dataclasses.replace(state, content=after.encode("utf-8")))
+
+    def _with_file(self, result: dict[str, t.Any], before: str) -> dict[str, t.Any]:
+        """Return *result* with what was changed in the interface's file, if anything was."""
+        after, path = self._own.file.render(), str(self._own.path)
+        if after == before:
+            return result
+        shown = {"before": masked(before), "after": masked(after, before)}
+        file_diff = {"before_header": path, "after_header": path, **shown}
+        return {**result, "changed": True, "diff": [file_diff, *result["diff"]]}
 
     def _successors(self) -> list[Successor]:
         own = {self._where.file, self._where.device, self._where.next} - {None}

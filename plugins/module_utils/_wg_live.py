@@ -16,21 +16,31 @@ from ._wg_routes import Table
 from .wgsd.device import link, open_device
 from .wgsd.errors import DeviceError
 from .wgsd.keys import PublicKey
+from .wgsd.model import Device
 
 
-def read(name: str, table: Table, former: Table) -> LiveState:
-    """Read an interface.
-
-    Args:
-        name: Its name.
-        table: The setting ``Table`` of its file.
-        former: The same as it was before.
+def device(name: str) -> Device:
+    """Take a snapshot of an interface's device.
 
     Raises:
         DeviceError: it is not WireGuard, or cannot be read.
     """
     with open_device(name) as backend:
-        device = backend.read()
+        return backend.read()
+
+
+def read(device: Device, table: Table, former: Table) -> LiveState:
+    """Read the rest of an interface.
+
+    Args:
+        device: The snapshot of its device.
+        table: The setting ``Table`` of its file.
+        former: The same as it was before.
+
+    Raises:
+        DeviceError: it cannot be read.
+    """
+    name = device.name
     moved = former.number not in (None, table.number)
     return LiveState(
         device=device,

@@ -20,6 +20,7 @@ PEER_OPTIONS: dict[str, dict[str, t.Any]] = {
     "public_key": {"type": "str", "no_log": False},
     "name": {"type": "str"},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "replace": {"type": "bool", "default": True},
     "allowed_ips": {"type": "list", "elements": "str"},
     "endpoint": {"type": "str"},
     "persistent_keepalive": {"type": "int", "no_log": False},

@@ -282,7 +282,8 @@ class _Planner:
                 raise UsageError(
                     f"peers {owner} and {key} both have the allowed IP {block}; the second is on "
                     "the running device only, and its tunnel lives",
-                    "change one of them, or remove the second, with state=absent or with purge",
+                    "if these are two keys of one host, run the playbook with that host in it; "
+                    "else change one of them, or remove the second, with state=absent or purge",
                 )
             self._steps.append(
                 f"remove peer {key.short}…, whose allowed IP {block} now belongs to {owner}"

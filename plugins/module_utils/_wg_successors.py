@@ -16,7 +16,7 @@ import typing as t
 from ._wg_file import WgQuickFile
 from .wgsd.errors import UsageError
 from .wgsd.keys import PublicKey
-from .wgsd.model import Device, PeerChange
+from .wgsd.model import Device, Peer, PeerChange
 from .wgsd.names import check_label
 from .wgsd.takeover import Pair, announcement, succession
 
@@ -110,6 +110,50 @@ def announcements(
     ]
 
 
+def note(found: t.Iterable[tuple[Successor, Pair]], file: WgQuickFile) -> None:
+    """Note in *file* which keys come after which, until that is settled.
+
+    A run may break off after a host has switched. Whatever comes then can tell by this whose key
+    has taken the old one's place on the device.
+    """
+    sections = file.peer_sections()
+    for _successor, pair in found:
+        if pair.old in sections:
+            sections[pair.old].set_successor(pair.new)
+
+
+def follow(
+    file: WgQuickFile,
+    live: t.Mapping[PublicKey, Peer] | None,
+    told: t.Container[PublicKey] = (),
+    certain: t.Container[PublicKey] = (),
+) -> list[Pair]:
+    """Put next keys that count by now into *file*, though nobody has settled them.
+
+    Args:
+        live: The peers of the device; None if they cannot be read.
+        told: Keys that somebody says are those of his peers; none is older than a next key is.
+        certain: Those of them that the peers themselves have told.
+
+    Returns:
+        The old keys, and those that have their sections now.
+    """
+    followed = []
+    for old, section in file.peer_sections().items():
+        new = section.successor
+        if new is None:
+            continue
+        heir = live.get(new) if live else None
+        # While it waits it has no allowed IPs.
+        took_over = live is not None and old not in live and heir is not None and heir.allowed_ips
+        if new in told or took_over:
+            _succeed(file, old, new)
+            followed.append(Pair(old, new))
+        elif old in certain and live is not None and heir is None:
+            section.set_successor(None)
+    return followed
+
+
 def unit_name(interface: str, found: t.Iterable[Pair]) -> str:
     """Return the name of the unit that watches for *found*: another one for others."""
     text = " ".join(sorted(map(str, found)))
@@ -177,8 +221,15 @@ def settle(
         old = next((k for k in (successor.old, names.get(successor.name)) if k in sections), None)
         if old is None or old == successor.new:
             continue
-        if successor.new in sections:
-            file.remove_peers([old])
-        else:
-            sections[old].set("PublicKey", successor.new.base64)
+        _succeed(file, old, successor.new)
     return Settlement(tuple(changes), tuple(steps))
+
+
+def _succeed(file: WgQuickFile, old: PublicKey, new: PublicKey) -> None:
+    """Give the section of *old* to *new*, or do without it if *new* has one."""
+    sections = file.peer_sections()
+    if new in sections:
+        file.remove_peers([old])
+    else:
+        sections[old].set("PublicKey", new.base64)
+        sections[old].set_successor(None)

@@ -16,10 +16,11 @@ import re
 import typing as t
 
 from ._wg_file import Address, InterfaceSettings, PeerSettings, WgQuickFile, parse_mark
+from ._wg_successors import follow
 from .wgsd.config import PERSISTENT_KEEPALIVE_MAX, check_instance, check_interface
 from .wgsd.errors import UsageError
 from .wgsd.keys import PublicKey, decode_base64_key
-from .wgsd.model import PORT_MAX, HostPort, parse_network
+from .wgsd.model import PORT_MAX, HostPort, Peer, parse_network
 from .wgsd.names import check_label
 
 T = t.TypeVar("T")
@@ -40,6 +41,7 @@ class WantedPeer:
         endpoint: Empty to take it away.
         persistent_keepalive: Seconds, 0 to take it away.
         preshared_key: Base64, empty to take it away. Never printed.
+        replace: Whether it takes the place of another peer of its name.
     """
 
     public_key: PublicKey
@@ -48,6 +50,7 @@ class WantedPeer:
     endpoint: str | None = None
     persistent_keepalive: int | None = None
     preshared_key: str | None = dataclasses.field(default=None, repr=False)
+    replace: bool = True
 
     @property
     def title(self) -> str:
@@ -162,11 +165,17 @@ def check_options(options: t.Mapping[str, t.Any]) -> Wanted:
     return wanted
 
 
-def edit(file: WgQuickFile, wanted: Wanted) -> PeerEdits:
+def edit(
+    file: WgQuickFile, wanted: Wanted, live: t.Mapping[PublicKey, Peer] | None = None
+) -> PeerEdits:
     """Work *wanted* into *file*.
 
     A peer that has the name of one in the file, which is not wanted itself, takes its place: it is
-    the same host with a new key.
+    the same host with a new key. One that is to replace nobody is left out instead. A peer whose
+    next key was announced, and has taken over on the running interface, has that key.
+
+    Args:
+        live: The peers of the running interface, none if it does not run; None if not known.
 
     Raises:
         UsageError: the outcome would have two peers with one allowed IP.
@@ -183,18 +192,26 @@ def edit(file: WgQuickFile, wanted: Wanted) -> PeerEdits:
     if wanted.table is not None and wanted.table != (now.table or "auto").lower():
         section.set("Table", wanted.table if wanted.table != "auto" else None)
     edits = PeerEdits()
+    told = {peer.public_key for peer in wanted.peers or ()}
+    certain = {peer.public_key for peer in wanted.peers or () if peer.replace}
+    for pair in follow(file, live, told, certain):
+        edits.removed.append(pair.old)
+        edits.added.append(pair.new)
     if wanted.peers is not None:
-        kept = {peer.public_key for peer in wanted.peers}
+        peers, spared = _without_hearsay(file, wanted, live or {})
+        kept = {peer.public_key for peer in peers} | spared
         gone_keys = wanted.absent_keys
-        gone_names = wanted.absent_names | {peer.name for peer in wanted.peers if peer.name}
-        edits.removed = [
+        gone_names = wanted.absent_names | {p.name for p in peers if p.name and p.replace}
+        gone = [
             key
             for key, peer in file.peers().items()
             if key not in kept
             and (wanted.purge or key in gone_keys or (peer.name or "").lower() in gone_names)
         ]
-        file.remove_peers(edits.removed)
-        _edit_peers(file, wanted.peers, edits)
+        file.remove_peers(gone)
+        edits.removed += gone
+        edits.added = [key for key in edits.added if key not in gone]
+        _edit_peers(file, peers, edits)
     _refuse_shared_ips(file.peers().values())
     return edits
 
@@ -264,6 +281,39 @@ def check_private_key(
             "use the playbook wgsd.mesh.rotate_keys, or remove the interface first, with "
             "state=absent and purge=true",
         )
+
+
+def _without_hearsay(
+    file: WgQuickFile, wanted: Wanted, live: t.Mapping[PublicKey, Peer]
+) -> tuple[list[WantedPeer], set[PublicKey]]:
+    """Leave out the peers that could only be added in another one's place, and are not to.
+
+    Returns:
+        The other peers, and the keys of those in the file that stay for one that is left out.
+    """
+    listed: list[WantedPeer] = []
+    spared: set[PublicKey] = set()
+    there, going = file.peers(), wanted.absent_keys
+    by_name: dict[str, set[PublicKey]] = {}
+    for key, peer in there.items():
+        if peer.name and key not in going:
+            by_name.setdefault(peer.name.lower(), set()).add(key)
+    # Whom the device alone has is there since the file was written, so it is the later one.
+    holders = {
+        block: key
+        for key, other in live.items()
+        if not wanted.purge and key not in there and key not in going
+        for block in other.allowed_ips
+    }
+    for one in wanted.peers or ():
+        key = one.public_key
+        if not one.replace and key not in there:
+            namesakes = by_name.get(one.name or "", set())
+            if namesakes or any(holders.get(b, key) != key for b in one.allowed_ips or ()):
+                spared |= namesakes
+                continue
+        listed.append(one)
+    return listed, spared
 
 
 def _edit_peers(file: WgQuickFile, wanted: t.Iterable[WantedPeer], edits: PeerEdits) -> None:
@@ -359,6 +409,7 @@ def _peer(index: int, options: t.Mapping[str, t.Any]) -> WantedPeer | AbsentPeer
             options["persistent_keepalive"],
         ),
         preshared_key=_optional(f"{where}.preshared_key", _preshared_key, options["preshared_key"]),
+        replace=options["replace"],
     )
 
 

@@ -27,6 +27,9 @@ description:
   - The endpoint of a peer whose tunnel lives is left as it is on the running interface, since
     WireGuard itself follows a peer that moves. The same goes for the endpoint and the keepalive
     of a peer for which the file has none. These are the client's, see M(wgsd.mesh.wgsd_client).
+  - A peer whose next key was announced with M(wgsd.mesh.wg_key), and has taken over on the running
+    interface, gets that key in the file, whoever is in the run. The comment C(# Successor) of the
+    file tells which key that is.
   - A peer that only the running interface has stays, as the client may have added it. If it holds
     an allowed IP of a peer in the file, it is removed if it has no session, since it is mostly the
     former key of the same host. With a session it is an error.
@@ -104,7 +107,8 @@ options:
     description:
       - Peers to add or to change. All other peers are left alone, unless O(purge=true).
       - A peer with the O(peers[].name) of another one in the file, which itself is not in this
-        list, takes that one's place. It is the same host with a new key.
+        list, takes that one's place, unless O(peers[].replace=false). It is the same host with a
+        new key.
       - Left as they are if omitted.
     type: list
     elements: dict
@@ -128,6 +132,15 @@ options:
         type: str
         choices: [present, absent]
         default: present
+      replace:
+        description:
+          - With V(false), the item adds a peer or changes the one that has its key, and takes
+            nobody's place. It is left out if the file has another peer of that name, which then
+            stays as it is, or if a peer that only the running interface has holds one of its
+            allowed IPs.
+          - For keys that are known by hearsay, and may be older than those that are there.
+        type: bool
+        default: true
       allowed_ips:
         description:
           - Networks that are reached through the peer, and from which it may send, in CIDR

@@ -37,7 +37,8 @@ options:
         alone can read. One that is there is kept.
       - V(announced) makes O(successors) known to the running interface, and starts a unit that lets
         each of them take its predecessor's place once its host uses it. After O(seconds) the unit
-        ends, and removes those that nobody has used.
+        ends, and removes those that nobody has used. Until all is settled, a comment of the file
+        says which key comes next, for M(wgsd.mesh.wg_interface) to go by if the run breaks off.
       - V(switched) replaces the key in the interface's file (or in the file that a hook of it
         loads), then that of the running interface, and removes C(/etc/wireguard/NAME.key-next). It
         then sends something to all peers, so that idle tunnels go on as well, and waits for their

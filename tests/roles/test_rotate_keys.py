@@ -7,14 +7,18 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
+import signal
+import subprocess
 import sys
 import typing as t
+from pathlib import Path
 
 import pytest
 
 from tests.lab.wireguard import generate_key
-from tests.roles.site_playbook import RATE, Run, Site, pinging
+from tests.roles.site_playbook import PROJECT, RATE, Run, Site, pinging
 from tests.roles.test_site import NOTHING, wait_for_ping
 
 pytestmark = [pytest.mark.roles, pytest.mark.long]
@@ -193,6 +197,66 @@ def test_a_host_that_cannot_be_reached_stops_it_before_anybody_has_switched(mesh
     # until his router has forgotten her, and they meet at the next full minute of theirs.
     wait_for_ping(mesh, "bob", "10.0.0.1", patience=120)
     check_settled(mesh, old, {"alice"})
+
+
+def break_off(site: Site, hosts: str, at: str) -> None:
+    """Rotate, and lose the controller when it says *at*."""
+    command = [str(Path(sys.executable).with_name("ansible-playbook")), "--inventory"]
+    command += [str(site.lab.inventory), "--extra-vars", f"wgsd_rotate={hosts}", PLAYBOOK]
+    with subprocess.Popen(
+        command, cwd=PROJECT, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        said = []
+        for line in process.stdout:
+            said.append(line)
+            if line.startswith(at):
+                break
+        os.killpg(process.pid, signal.SIGKILL)
+    assert said[-1].startswith(at), "".join(said)
+
+
+def test_a_run_that_broke_off_after_the_switch_is_settled_by_one_without_the_host(
+    mesh: Site,
+) -> None:
+    old = keys(mesh)
+    break_off(mesh, "alice", "TASK [Remember the public key]")
+    assert keys(mesh)["alice"] != old["alice"]
+    wait_for_ping(mesh, "alice", "10.0.0.254")
+    with pinging_all_ways(mesh) as lost:
+        run = mesh.run("--limit", "bob")
+        foretold = mesh.run("--limit", "registry", "--check")
+        second = mesh.run("--limit", "registry")
+    assert run.status == second.status == 0, run.output + second.output
+    assert run.count("changed") == {"bob": 1}, run.output
+    assert foretold.count("changed")["registry"] > 0, foretold.output
+    assert set(lost.values()) == {0}
+    check_settled(mesh, old, {"alice"})
+
+
+def test_the_key_of_a_host_that_is_lost_while_it_switches_is_not_put_back(mesh: Site) -> None:
+    old = keys(mesh)
+    alice = mesh.lab.host("alice")
+    # What the host does goes on, and nobody hears of it.
+    script = """
+until [ "$(wg show wg0 public-key)" != "$1" ]; do :; done
+systemctl stop wgsd-lab-ssh.socket 'wgsd-lab-ssh@*'
+"""
+    with pinging_all_ways(mesh) as lost:
+        watch = alice.popen(["sh", "-c", script, "sh", old["alice"]])
+        run = rotate(mesh, "alice")
+        assert watch.wait(timeout=30) == 0
+    alice.run(["systemctl", "start", "wgsd-lab-ssh.socket"])
+    assert run.count("unreachable")["alice"] > 0, run.output
+    assert run.count("failed") == NOTHING, run.output
+    assert max(lost.values()) <= RATE
+    now = keys(mesh)
+    assert now["alice"] != old["alice"]
+    for name in ("bob", "registry"):
+        conf = mesh.lab.host(name).run(["cat", "/etc/wireguard/wg0.conf"]).stdout
+        assert f"PublicKey = {now['alice']}\n" in conf
+    finished = rotate(mesh, "bob")
+    assert finished.status == 0, finished.output
+    check_settled(mesh, old, {"alice", "bob"})
 
 
 def test_a_run_that_broke_off_is_finished_by_the_next(mesh: Site) -> None:

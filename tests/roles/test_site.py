@@ -200,6 +200,27 @@ def test_a_reinstalled_host_takes_the_place_of_its_old_key(mesh: Site) -> None:
         assert len(peers) == 2, f"{host.name} has the peers {peers}"
 
 
+def test_what_a_registry_has_missed_takes_no_key_from_anybody(mesh: Site) -> None:
+    """The registry was down, as it were, when Alice got the key that she has now."""
+    wait_for_ping(mesh, "bob", "10.0.0.1")
+    before = mesh.state()["bob"]
+    now = mesh.lab.host("alice").run(["wg", "show", "wg0", "public-key"]).stdout.strip()
+    script = """
+past=$(wg genkey | wg pubkey); sed -i "s|$1|$past|" /etc/wireguard/wg0.conf
+wg set wg0 peer "$1" remove; wg set wg0 peer "$past" allowed-ips 10.0.0.1/32
+"""
+    mesh.lab.host("registry").run(["sh", "-c", script, "sh", now])
+    with pinging(mesh.lab.host("bob"), "10.0.0.1") as pings:
+        run = mesh.run("--limit", "registry,bob")
+    assert run.status == 0, run.output
+    assert pings.lost == 0, pings.output
+    assert run.count("changed")["bob"] == 0, run.output
+    assert mesh.state()["bob"] == before
+    # A run with Alice in it tells the registry.
+    mesh.build()
+    wait_for_ping(mesh, "alice", "10.0.0.254")
+
+
 def test_a_host_that_boots_again_is_reached_directly_at_once(mesh: Site) -> None:
     wait_for_ping(mesh, "alice", "10.0.0.2")
     bob = mesh.lab.host("bob")

@@ -187,6 +187,36 @@ def test_takes_the_key_of_a_host_that_is_not_in_this_run_from_what_is_known():
     }
 
 
+def test_only_a_key_of_this_run_takes_the_place_of_another():
+    hosts = mesh()
+    peers = mesh_peers(hosts, list(hosts), known=[{"name": "Alice", "public_key": key(2)}])
+    assert {p["name"]: p.get("replace") for p in peers} == {
+        "registry": None,
+        "alice": False,
+        "bob": None,
+    }
+
+
+def test_a_host_that_is_known_by_two_keys_is_left_out():
+    hosts = mesh()
+    known = [{"name": "alice", "public_key": key(n)} for n in (2, 2, 4)]
+    assert [p["name"] for p in mesh_peers(hosts, list(hosts), known=known)] == ["registry", "bob"]
+    same = mesh_peers(hosts, list(hosts), known=known[:2])
+    assert [p["name"] for p in same] == ["registry", "alice", "bob"]
+
+
+def test_a_host_that_was_removed_does_not_come_back_by_what_is_known():
+    known = [{"name": "carol", "public_key": key(n)} for n in (7, 8)]
+    hosts = mesh()
+    assert "carol" not in {p["name"] for p in mesh_peers(hosts, list(hosts), known=known)}
+    hosts = mesh(carol={"wgsd_state": "absent"})
+    # By whichever of its keys somebody may still have it.
+    assert mesh_peers(hosts, ["carol"], known=known) == [
+        {"name": "carol", "state": "absent", "public_key": key(7)},
+        {"name": "carol", "state": "absent", "public_key": key(8)},
+    ]
+
+
 def test_removes_hosts_that_are_to_be_absent_by_name_and_key():
     hosts = mesh(bob={"wgsd_state": "absent"}, carol={"wgsd_address": "10.0.0.2/24"})
     assert mesh_peers(hosts, list(hosts), exclude="registry") == [

@@ -213,6 +213,9 @@ def test_the_next_key_of_a_peer_is_announced_with_somebody_who_waits_for_it(host
     assert done["changed"]
     assert host.device.peers[NEW] == Peer(NEW, preshared_key=b"p" * 32)
     assert len(host.units) == 1
+    # Whatever run comes next can tell by this which key took the other's place.
+    noted = CONF.replace(f"{OLD}\n", f"{OLD}\n# Successor = {NEW}\n")
+    assert host.conf.read_text() == noted
     again = host.run("announced", successors=SUCCESSORS)
     assert (again["changed"], again["diff"]) == (False, [])
 
@@ -233,6 +236,7 @@ def test_a_watcher_that_does_not_start_leaves_nothing_and_says_what_to_do(host: 
     with pytest.raises(WgsdError, match=r"(?s)no such thing.*wgsd\.mesh\.site"):
         host.run("announced", successors=SUCCESSORS)
     assert set(host.device.peers) == {OLD}
+    assert host.conf.read_text() == CONF
 
 
 def test_nobody_waits_where_there_is_nothing_to_wait_for(host: Host) -> None:
@@ -250,9 +254,11 @@ def test_an_interface_that_does_not_run_cannot_get_to_know_anybody(host: Host) -
 
 
 def test_a_new_key_is_settled_in_the_file_with_all_that_was_there(host: Host) -> None:
+    host.run("announced", successors=SUCCESSORS)
+    before = host.conf.read_text()
     predicted = host.run("settled", successors=SUCCESSORS, check=True)
-    assert host.conf.read_text() == CONF
-    assert set(host.device.peers) == {OLD}
+    assert host.conf.read_text() == before
+    assert set(host.device.peers) == {OLD, NEW}
     done = host.run("settled", successors=SUCCESSORS)
     assert predicted == done
     assert host.conf.read_text() == CONF.replace(str(OLD), str(NEW))

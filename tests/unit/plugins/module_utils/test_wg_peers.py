@@ -25,6 +25,7 @@ def test_each_peer_has_all_suboptions_as_ansible_would_hand_them_over():
         "public_key": "K",
         "name": None,
         "state": "present",
+        "replace": True,
         "allowed_ips": None,
         "endpoint": None,
         "persistent_keepalive": 25,

@@ -111,6 +111,13 @@ def test_a_peer_in_use_that_only_the_device_has_keeps_its_allowed_ips():
     assert len(plan(BOB, state=state, absent={key(7)}).peers) == 2
 
 
+@pytest.mark.parametrize("handshake", [0.0, NOW - 1])
+def test_a_next_key_that_the_file_has_followed_stays_as_it_is_on_the_device(handshake):
+    followed = dataclasses.replace(BOB, public_key=key(7))
+    state = live(dataclasses.replace(STRANGER, last_handshake=handshake, preshared_key=None))
+    assert plan(followed, before={key(1): BOB, key(7): followed}, state=state).steps == ()
+
+
 @pytest.mark.parametrize("handshake", [0.0, NOW - 181])
 def test_a_dead_peer_that_only_the_device_has_gives_way_to_one_of_the_file(handshake):
     found = plan(BOB, state=live(dataclasses.replace(STRANGER, last_handshake=handshake)))

@@ -129,6 +129,88 @@ def test_one_that_was_never_announced_gets_the_preshared_key_as_well():
     assert plan.changes[0].create
 
 
+PAIR = Pair(OLD, NEW)
+NOTE = f"# Successor = {NEW}\n"
+
+
+def announced(*keys: PublicKey) -> WgQuickFile:
+    file = file_with(*keys)
+    _wg_successors.note([(ALICE, PAIR)], file)
+    return file
+
+
+def test_the_file_notes_who_comes_after_whom_until_that_is_settled():
+    plain = file_with(OLD).render()
+    file = announced(OLD)
+    assert file.peers()[OLD].successor == NEW
+    text = file.render()
+    assert text == plain.replace(f"PublicKey = {OLD}\n", f"PublicKey = {OLD}\n{NOTE}")
+    _wg_successors.note([(ALICE, PAIR)], file)
+    assert file.render() == text
+    _wg_successors.settle([ALICE], file, device(live(NEW)))
+    assert file.render() == plain.replace(OLD.base64, NEW.base64)
+
+
+def test_a_key_that_follows_one_which_only_the_device_has_is_not_noted():
+    assert announced().render() == file_with().render()
+
+
+def test_another_next_key_is_noted_in_the_place_of_the_one_before():
+    file = announced(OLD)
+    _wg_successors.note([(ALICE, Pair(OLD, OTHER))], file)
+    assert file.render() == announced(OLD).render().replace(NEW.base64, OTHER.base64)
+
+
+def test_a_note_that_is_no_key_is_a_comment():
+    text = announced(OLD).render().replace(NEW.base64, "who knows")
+    file = WgQuickFile.parse(text, "wg0.conf")
+    assert file.peers()[OLD].successor is None
+    assert _wg_successors.follow(file, {NEW: live(NEW)}) == []
+    assert file.render() == text
+
+
+def test_the_file_follows_a_device_on_which_the_next_key_has_taken_over():
+    file = announced(OLD)
+    assert _wg_successors.follow(file, {NEW: live(NEW)}) == [PAIR]
+    assert file.render() == file_with(OLD).render().replace(OLD.base64, NEW.base64)
+    assert _wg_successors.follow(file, {NEW: live(NEW)}) == []
+
+
+@pytest.mark.parametrize(
+    "there",
+    [(live(OLD), peer(NEW)), (live(OLD),), (peer(NEW),), (), None],
+    ids=["waits", "given up or booted", "old one taken away", "nobody", "not to be read"],
+)
+def test_the_file_stays_as_it_is_while_the_next_key_has_not_taken_over(there):
+    file = announced(OLD)
+    peers = None if there is None else {one.public_key: one for one in there}
+    assert _wg_successors.follow(file, peers) == []
+    assert file.render() == announced(OLD).render()
+
+
+def test_the_file_follows_whoever_says_that_the_next_key_is_the_one_that_counts():
+    file = announced(OLD)
+    assert _wg_successors.follow(file, {OLD: live(OLD)}, {NEW}) == [PAIR]
+    assert file.peers()[NEW].preshared_key
+
+
+def test_a_note_is_dropped_when_the_host_has_its_old_key_and_nobody_waits_for_the_next():
+    file = announced(OLD)
+    waiting = {OLD: live(OLD), NEW: peer(NEW)}
+    assert _wg_successors.follow(file, waiting, {OLD}, {OLD}) == []
+    assert file.peers()[OLD].successor == NEW
+    assert _wg_successors.follow(file, {OLD: live(OLD)}, {OLD}, {OLD}) == []
+    assert file.render() == file_with(OLD).render()
+
+
+def test_a_file_that_has_both_keys_has_one_of_them_after_following():
+    both = WgQuickFile.parse(
+        announced(OLD).render() + SECTION.format(key=NEW).replace("10.0.0.1", "10.0.0.9"), "x"
+    )
+    assert _wg_successors.follow(both, {NEW: live(NEW)}) == [PAIR]
+    assert list(both.peers()) == [NEW]
+
+
 def test_a_watcher_for_the_same_keys_has_the_same_name_in_any_order():
     one, two = Pair(OLD, NEW), Pair(ANCIENT, OTHER)
     name = _wg_successors.unit_name("wg0", [one, two])

@@ -23,6 +23,7 @@ from ansible_collections.wgsd.mesh.plugins.module_utils._wg_wanted import (
 )
 from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.errors import UsageError
 from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.keys import PublicKey
+from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.model import Peer
 
 pytestmark = pytest.mark.unit
 
@@ -35,7 +36,8 @@ def peer(number: int, **options) -> dict:
     unset = dict.fromkeys(
         ("name", "allowed_ips", "endpoint", "persistent_keepalive", "preshared_key")
     )
-    return {**unset, "state": "present", "public_key": key(number).base64, **options}
+    fixed = {"state": "present", "replace": True}
+    return {**unset, **fixed, "public_key": key(number).base64, **options}
 
 
 def absent(number: int | None = None, name: str | None = None) -> dict:
@@ -151,6 +153,68 @@ def test_an_absent_peer_goes_by_its_key_or_its_name_and_no_other_does(item):
 def test_all_peers_that_an_absent_item_names_go():
     file = file_with(BOB + CAROL)
     assert edit(file, wanted(peers=[absent(1, name="carol")])).removed == [key(1), key(2)]
+
+
+def remembered(number: int, name: str = "bob", **options) -> dict:
+    return peer(number, name=name, replace=False, allowed_ips=["10.0.0.2/32"], **options)
+
+
+@pytest.mark.parametrize("purge", [False, True])
+@pytest.mark.parametrize("name", ["bob", "Bob"])
+def test_a_key_that_is_to_replace_nobody_leaves_a_peer_of_that_name_as_it_is(name, purge):
+    file = file_with(BOB.replace("bob", name))
+    before = file.render()
+    assert edit(file, wanted(peers=[remembered(2)], purge=purge)) == PeerEdits()
+    assert file.render() == before
+
+
+def test_a_key_that_is_to_replace_nobody_is_added_where_the_name_is_new():
+    file = file_with(CAROL)
+    assert edit(file, wanted(peers=[remembered(1)])).added == [key(1)]
+    assert file.render() == "[Interface]\n" + CAROL + BOB
+    # A peer that is there by that very key is changed as any other.
+    moved = {**remembered(1), "allowed_ips": ["10.0.0.9/32"]}
+    assert edit(file, wanted(peers=[moved])).changed == [key(1)]
+
+
+def test_a_key_that_is_to_replace_nobody_takes_nothing_from_a_peer_on_the_device_alone():
+    device = {key(n): Peer(key(n), allowed_ips=(f"10.0.0.{n}/32",)) for n in (2, 3)}
+    file = file_with()
+    assert edit(file, wanted(peers=[remembered(1)]), device) == PeerEdits()
+    assert edit(file, wanted(peers=[remembered(2)]), device).added == [key(2)]
+    going = [remembered(1), absent(2)]
+    assert edit(file_with(), wanted(peers=going), device).added == [key(1)]
+    assert edit(file_with(), wanted(peers=[remembered(1)], purge=True), device).added == [key(1)]
+
+
+NEXT = BOB.replace(f"{key(1)}\n", f"{key(1)}\n# Successor = {key(2)}\nPresharedKey = {PRESHARED}\n")
+SETTLED = BOB.replace(f"{key(1)}\n", f"{key(2)}\nPresharedKey = {PRESHARED}\n")
+TAKEN_OVER = {key(2): Peer(key(2), allowed_ips=("10.0.0.2/32",))}
+
+
+@pytest.mark.parametrize("peers", [None, [], [remembered(1)], [remembered(2)], [remembered(3)]])
+def test_a_next_key_that_has_taken_over_is_the_one_that_counts(peers):
+    file = file_with(NEXT)
+    edits = edit(file, wanted(peers=peers), TAKEN_OVER)
+    assert edits == PeerEdits(added=[key(2)], removed=[key(1)])
+    assert file.render() == "[Interface]\n" + SETTLED
+    assert edit(file, wanted(peers=peers), TAKEN_OVER) == PeerEdits()
+
+
+@pytest.mark.parametrize("replace", [False, True])
+def test_a_host_that_was_off_while_another_took_its_next_key_keeps_the_preshared_key(replace):
+    file = file_with(NEXT)
+    booted = {key(1): Peer(key(1), allowed_ips=("10.0.0.2/32",))}
+    told = {**remembered(2), "replace": replace}
+    assert edit(file, wanted(peers=[told]), booted).added == [key(2)]
+    assert file.render() == "[Interface]\n" + SETTLED
+
+
+def test_an_absent_peer_that_has_taken_its_next_key_goes_by_its_name():
+    file = file_with(NEXT)
+    edits = edit(file, wanted(peers=[absent(name="bob")]), TAKEN_OVER)
+    assert edits == PeerEdits(removed=[key(1), key(2)])
+    assert file.render() == "[Interface]\n"
 
 
 def test_an_absent_peer_may_have_settings_which_are_not_looked_at():
