@@ -145,6 +145,17 @@ def test_a_reinstalled_host_takes_the_place_of_its_old_key(mesh: Site) -> None:
         assert len(peers) == 2, f"{host.name} has the peers {peers}"
 
 
+def test_hosts_that_are_added_together_are_all_let_in(mesh: Site) -> None:
+    for name in ("alice", "bob"):
+        script = "systemctl stop wgsd-client wg-quick@wg0; rm /etc/wireguard/wg0.conf"
+        mesh.lab.host(name).run(["sh", "-c", script])
+    run = mesh.run("-e", "wgsd_add=alice,bob", playbook="wgsd.mesh.add")
+    assert run.status == 0, run.output
+    assert all(run.count("changed").values()), run.output
+    wait_for_ping(mesh, "alice", "10.0.0.2")
+    assert mesh.build().count("changed") == NOTHING
+
+
 def test_a_host_that_boots_again_is_reached_directly_at_once(mesh: Site) -> None:
     wait_for_ping(mesh, "alice", "10.0.0.2")
     bob = mesh.lab.host("bob")
