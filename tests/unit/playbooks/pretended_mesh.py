@@ -103,8 +103,11 @@ class PretendedMesh:
         script.write_text(
             json.dumps({"down": self.down, "results": self.results}), encoding="utf-8"
         )
+        answered = {**answers.prepare(), **_CLEANING}
+        interface = answered["wgsd.mesh.wg_interface"]["result"]
+        interface["peers_with_endpoint"] = list(self.hosts["wgsd_registry"])
         prepared = self._folder / "answers.json"
-        prepared.write_text(json.dumps({**answers.prepare(), **_CLEANING}), encoding="utf-8")
+        prepared.write_text(json.dumps(answered), encoding="utf-8")
         calls = self._folder / "calls"
         calls.unlink(missing_ok=True)
         if isinstance(playbook, list):
@@ -137,3 +140,8 @@ class PretendedMesh:
         files = (self._folder / "keys" / host).glob("*key")
         text = "".join(file.read_text(encoding="utf-8") for file in files)
         return dict(re.findall(r'key "(\S+)".*?secret "(\S+)"', text, re.DOTALL))
+
+    def forget_keys(self, host: str) -> None:
+        """Remove the TSIG keys of a registry, as if it were installed anew."""
+        for file in (self._folder / "keys" / host).iterdir():
+            file.unlink()
