@@ -32,6 +32,12 @@ options:
     type: list
     elements: string
     required: true
+  names:
+    description:
+      - Whether to tell the name of each host in the zone as well (C(wgsd_name), or what
+        P(wgsd.mesh.mesh_peers#filter) makes of its inventory name). A client has no use for it.
+    type: boolean
+    default: false
 """
 
 EXAMPLES = r"""
@@ -56,7 +62,8 @@ RETURN = r"""
 _value:
   description:
     - The registries in the order of O(hosts).
-    - Each has C(address) and, if the host has a C(wgsd_endpoint), C(endpoint).
+    - Each has C(address) and, if the host has a C(wgsd_endpoint), C(endpoint). With O(names), each
+      has C(name) as well.
   type: list
   elements: dictionary
   sample:
@@ -70,10 +77,14 @@ import typing as t
 from ansible.errors import AnsibleFilterError
 from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.errors import UsageError
 from ansible_collections.wgsd.mesh.plugins.module_utils.wgsd.model import HostPort
-from ansible_collections.wgsd.mesh.plugins.plugin_utils._mesh import ABSENT, as_list
+from ansible_collections.wgsd.mesh.plugins.plugin_utils._mesh import (
+    ABSENT,
+    as_list,
+    default_name,
+)
 
 
-def mesh_registries(hostvars: t.Any, hosts: t.Any) -> list[dict[str, str]]:
+def mesh_registries(hostvars: t.Any, hosts: t.Any, names: bool = False) -> list[dict[str, str]]:
     """Return the registries among *hosts*, one for each of their tunnel addresses.
 
     Raises:
@@ -90,7 +101,8 @@ def mesh_registries(hostvars: t.Any, hosts: t.Any) -> list[dict[str, str]]:
             continue
         endpoint = _endpoint(host, variables.get("wgsd_endpoint"))
         addresses = _addresses(host, variables.get("wgsd_address"))
-        found += [{"address": address, **endpoint} for address in addresses]
+        name = {"name": str(variables.get("wgsd_name") or default_name(host))} if names else {}
+        found += [{"address": address, **endpoint, **name} for address in addresses]
     return found
 
 

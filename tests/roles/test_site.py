@@ -221,6 +221,17 @@ wg set wg0 peer "$1" remove; wg set wg0 peer "$past" allowed-ips 10.0.0.1/32
     wait_for_ping(mesh, "alice", "10.0.0.254")
 
 
+def test_hosts_that_are_added_together_are_all_let_in(mesh: Site) -> None:
+    for name in ("alice", "bob"):
+        script = "systemctl stop wgsd-client wg-quick@wg0; rm /etc/wireguard/wg0.conf"
+        mesh.lab.host(name).run(["sh", "-c", script])
+    run = mesh.run("-e", "wgsd_add=alice,bob", playbook="wgsd.mesh.add")
+    assert run.status == 0, run.output
+    assert all(run.count("changed").values()), run.output
+    wait_for_ping(mesh, "alice", "10.0.0.2")
+    assert mesh.build().count("changed") == NOTHING
+
+
 def test_a_host_that_boots_again_is_reached_directly_at_once(mesh: Site) -> None:
     wait_for_ping(mesh, "alice", "10.0.0.2")
     bob = mesh.lab.host("bob")

@@ -57,6 +57,17 @@ def test_refuses_hosts_that_are_none(hosts, problem):
         mesh_registries(HOSTS, hosts)
 
 
+def test_tells_the_names_in_the_zone_if_it_is_asked():
+    hosts = {
+        "r1.example.com": {"wgsd_address": "10.0.0.254/24"},
+        "r2": {"wgsd_address": "10.0.0.253/24", "wgsd_name": "second"},
+    }
+    assert mesh_registries(hosts, list(hosts), names=True) == [
+        {"address": "10.0.0.254", "name": "r1"},
+        {"address": "10.0.0.253", "name": "second"},
+    ]
+
+
 def test_leaves_out_a_registry_that_leaves():
     hosts = {
         "old": {"wgsd_state": "absent"},
