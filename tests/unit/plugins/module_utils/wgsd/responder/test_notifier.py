@@ -244,8 +244,9 @@ def test_a_signed_notification_takes_a_signed_acknowledgement(bed: Bed) -> None:
     unsigned.set_opcode(request.opcode())
     secondary.respond(unsigned, source)
     again, _source = bed.until(secondary.receive)
-    # The very same one, so that the acknowledgement of either is good.
-    assert again.to_wire() == request.to_wire()
+    # The very same one, so that the acknowledgement of either is good. (To ask for its wire makes
+    # dnspython before 2.8 sign it anew.)
+    assert (again.id, again.mac) == (request.id, request.mac)
     assert bed.figures()["ACKNOWLEDGED"] == 0
     secondary.respond(again, source)
     bed.until(lambda: bed.figures()["ACKNOWLEDGED"] == 1)

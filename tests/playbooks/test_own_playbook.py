@@ -16,8 +16,8 @@ pytest.importorskip("ansible")
 
 import yaml
 
+from tests.playbooks.pretended_mesh import PretendedMesh
 from tests.unit.collection import ROOT
-from tests.unit.playbooks.pretended_mesh import PretendedMesh
 
 pytestmark = pytest.mark.unit
 

@@ -15,7 +15,7 @@ import pytest
 pytest.importorskip("ansible")
 
 from tests.bench.ansible.connection_plugins.pretended import public_key
-from tests.unit.playbooks.pretended_mesh import PretendedMesh, Run
+from tests.playbooks.pretended_mesh import PretendedMesh, Run
 
 pytestmark = pytest.mark.unit
 

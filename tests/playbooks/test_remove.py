@@ -13,7 +13,7 @@ import pytest
 
 pytest.importorskip("ansible")
 
-from tests.unit.playbooks.pretended_mesh import PretendedMesh, Run
+from tests.playbooks.pretended_mesh import PretendedMesh, Run
 
 pytestmark = pytest.mark.unit
 
