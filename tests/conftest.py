@@ -41,6 +41,8 @@ FIRST = (
     "lab/test_registry_moves.py",
     "roles/test_responder_service.py",
     "lab/test_discovery.py",
+    "playbooks/test_client_keys.py",
+    "playbooks/test_preshared_in_batches.py",
     "lab/test_responder.py",
     "roles/test_zone_service.py",
     "lab/test_mesh.py",

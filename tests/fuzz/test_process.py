@@ -143,10 +143,10 @@ class Processes:
         return report
 
     def pids(self) -> list[int]:
-        """All of its processes, the supervisor first."""
+        """All of its processes that last, the supervisor first."""
         main = self.report()["pid"]
         children = pathlib.Path(f"/proc/{main}/task/{main}/children").read_text()
-        return [main, *map(int, children.split())]
+        return [main, *filter(_lasts, map(int, children.split()))]
 
     def memory(self) -> int:
         """Bytes of memory of all processes (PSS)."""
@@ -156,6 +156,14 @@ class Processes:
             for line in pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
         ]
         return 1024 * sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+
+
+def _lasts(pid: int) -> bool:
+    """Whether a child is not the one that writes a file and ends."""
+    try:
+        return "keeper" not in pathlib.Path(f"/proc/{pid}/comm").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def ask(host: BareHost, key: PublicKey, *, tcp: bool) -> dns.message.Message | None:
