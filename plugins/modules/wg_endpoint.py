@@ -217,7 +217,7 @@ def connect(
     # up meanwhile is left alone.
     device = backend.read()
     problems = dict(directory.failures)
-    useless = {key: unusable(record) for key, record in records.items() if unusable(record)}
+    useless = {key: why for key, record in records.items() if (why := unusable(record))}
     records = {key: record for key, record in records.items() if key not in useless}
     decisions = {
         decision.public_key: decision

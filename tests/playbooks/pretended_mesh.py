@@ -14,7 +14,7 @@ import subprocess
 import typing as t
 
 from tests.bench import answers
-from tests.unit.collection import ROOT, ansible_environment, program
+from tests.unit.collection import ROOT, ansible_environment, program, python_path
 
 Json = dict[str, t.Any]
 #: Ansible's own modules that bring a host to what it was before.
@@ -122,7 +122,7 @@ class PretendedMesh:
             env={
                 **ansible_environment(),
                 "ANSIBLE_CONNECTION_PLUGINS": str(_CONNECTIONS),
-                "PYTHONPATH": str(ROOT),
+                "PYTHONPATH": python_path(ROOT),
                 "WGSD_BENCH_ANSWERS": str(prepared),
                 "WGSD_PLAYBOOK_SCRIPT": str(self._folder),
             },
