@@ -71,7 +71,7 @@ def run_tests(chosen: bed.Bed) -> int:
     """Run the device tests with each version of pyroute2, and the mesh; return the worst status."""
     check_tools(PACKAGES, "ip", "wg")
     job = [
-        run_pytest(python, "--noconftest", *DEVICE_TESTS, title=title)
+        run_pytest(python, *DEVICE_TESTS, title=title)
         for title, python in interpreters()
     ]
     if chosen.name == "qemu":
