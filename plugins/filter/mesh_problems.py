@@ -35,7 +35,9 @@ options:
     elements: string
     required: true
   run:
-    description: The inventory names of the hosts in this run. Each must be one of the mesh.
+    description:
+      - The inventory names of the hosts in this run. Each must be one of the mesh, and its
+        variables must be as the argument spec of its role says.
     type: list
     elements: string
     default: []
@@ -81,6 +83,7 @@ import typing as t
 
 from ansible_collections.wgsd.mesh.plugins.plugin_utils import _mesh
 from ansible_collections.wgsd.mesh.plugins.plugin_utils._mesh import Host, MeshError
+from ansible_collections.wgsd.mesh.plugins.plugin_utils._variables import spec_problems
 
 
 def mesh_problems(
@@ -99,8 +102,19 @@ def mesh_problems(
             f"{', '.join(strangers)}: neither of the groups wgsd_registry and wgsd_peers has it. "
             "Put each host of the mesh into one."
         )
+    leaving = list(map(str, _mesh.as_list(removed)))
+    # Each look for a host makes all of its variables.
+    variables = {name: hostvars[name] for name in names if name in hostvars}
+    roles = {
+        name: "registry" if name in registries else "peer"
+        for name in map(str, run)
+        if name in variables and name not in leaving and not _mesh.is_absent(variables[name])
+    }
+    mistaken = spec_problems(roles, variables)
+    if mistaken:
+        return [*problems, *mistaken]
     try:
-        hosts = _mesh.read_hosts(hostvars, names, list(map(str, _mesh.as_list(removed))))
+        hosts = _mesh.read_hosts(variables, names, leaving)
     except MeshError as exc:
         return [*problems, _sentence(exc)]
     problems += _lacking(hosts, set(map(str, registries)))

@@ -58,7 +58,7 @@ class Host:
         state = variables.get("wgsd_state") or PRESENT
         if state not in (PRESENT, ABSENT):
             raise MeshError(f"wgsd_state of host {host}: {state!r} is neither present nor absent")
-        self.is_absent = removed or state == ABSENT
+        self.is_absent = removed or is_absent(variables)
         self.endpoint: HostPort | None = None
         self.addresses: list[str] = []
         self.networks: list[Network] = []
@@ -100,6 +100,11 @@ def read_hosts(
         if name not in hostvars:
             raise MeshError(f"there is no host {name} in the inventory")
     return [Host(name, hostvars[name], removed=name in removed) for name in names]
+
+
+def is_absent(variables: t.Mapping[str, t.Any]) -> bool:
+    """Whether a host of these variables is to leave the mesh."""
+    return bool(variables.get("wgsd_state") == ABSENT)
 
 
 def check_against_each_other(hosts: t.Iterable[Host]) -> None:

@@ -60,3 +60,51 @@ def test_does_not_look_at_hosts_that_leave():
 def test_names_a_state_that_is_none():
     (problem,) = mesh_problems({"r": {**REGISTRY, "wgsd_state": "gone"}}, ["r"], [])
     assert "'gone' is neither present nor absent" in problem
+
+
+def test_names_the_hosts_of_the_run_whose_variables_are_not_as_their_role_wants_them():
+    hosts = {
+        "r": {**REGISTRY, "wgsd_secondaries": [{"port": 53}], "wgsd_workers": "many"},
+        "a": {**ALICE, "wgsd_keepalive": "often"},
+        "b": {"wgsd_address": "10.0.0.2/24", "wgsd_keepalive": "often", "wgsd_workers": "many"},
+        "c": {"wgsd_address": "10.0.0.3/24", "wgsd_keepalive": "never"},
+    }
+    problems = mesh_problems(hosts, ["r"], ["a", "b", "c"], run=["r", "a", "b"])
+    workers, secondaries, keepalive = problems
+    assert workers.startswith("r: argument 'wgsd_workers' is of type str")
+    assert secondaries == (
+        "r: missing required arguments: address found in wgsd_secondaries. "
+        "See ansible-doc --type role wgsd.mesh.registry."
+    )
+    assert keepalive.startswith("a, b: argument 'wgsd_keepalive' is of type str")
+    assert keepalive.endswith(" See ansible-doc --type role wgsd.mesh.peer.")
+
+
+def test_counts_hosts_beyond_the_first_that_make_the_same_mistake():
+    names = [f"h{number}" for number in range(9)]
+    hosts = {
+        name: {"wgsd_address": f"10.0.0.{number + 1}/24", "wgsd_firewall": "windows"}
+        for number, name in enumerate(names)
+    }
+    (problem,) = mesh_problems({"r": REGISTRY, **hosts}, ["r"], names, run=names)
+    assert problem.startswith("h0, h1, h2, h3, h4 and 4 more: value of wgsd_firewall must be one")
+
+
+def test_hosts_that_leave_may_have_any_variables():
+    hosts = {
+        "r": REGISTRY,
+        "a": {**ALICE, "wgsd_keepalive": "often"},
+        "b": {"wgsd_state": "absent", "wgsd_keepalive": "often"},
+    }
+    assert mesh_problems(hosts, ["r"], ["a", "b"], run=["r", "a", "b"], removed=["a"]) == []
+
+
+def test_what_only_the_role_can_resolve_is_left_to_it():
+    hosts = {"r": REGISTRY, "a": {**ALICE, "wgsd_keepalive": object(), "wgsd_mtu": None}}
+    assert mesh_problems(hosts, ["r"], ["a"], run=["a"]) == []
+
+
+def test_names_an_option_that_there_is_none_of():
+    hosts = {"r": {**REGISTRY, "wgsd_secondaries": [{"address": "192.0.2.1", "prot": 53}]}}
+    (problem,) = mesh_problems(hosts, ["r"], [], run=["r"])
+    assert problem.startswith("r: unsupported: wgsd_secondaries.prot. Supported parameters include")
