@@ -46,7 +46,10 @@ def spec_problems(roles: t.Mapping[str, str], hostvars: t.Mapping[str, t.Any]) -
 
 def _mistakes(role: str, variables: t.Mapping[str, t.Any]) -> list[str]:
     options = _options(role)
-    given = {name: _known(variables, name) for name in options if name in variables}
+    given: dict[str, t.Any] = {}
+    for name in options:
+        if name in variables:
+            given.update(_known(variables, name))
     result = ArgumentSpecValidator(options).validate(given)
     secrets = result._no_log_values
     return [
@@ -66,12 +69,12 @@ def _options(role: str) -> dict[str, t.Any]:
     return options
 
 
-def _known(variables: t.Mapping[str, t.Any], name: str) -> t.Any:
-    """Return a value, or None if only the role can make it, or if it is ``omit``."""
+def _known(variables: t.Mapping[str, t.Any], name: str) -> dict[str, t.Any]:
+    """Return a variable, or none if only the role can make its value, or if that is ``omit``."""
     try:
-        return _plain(variables[name])
+        return {name: _plain(variables[name])}
     except (AnsibleError, TemplateError, TypeError):
-        return None
+        return {}
 
 
 def _plain(value: t.Any) -> t.Any:
