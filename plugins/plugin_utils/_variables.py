@@ -51,15 +51,12 @@ def _mistakes(role: str, variables: t.Mapping[str, t.Any]) -> list[str]:
         if name in variables:
             given.update(_known(variables, name))
     result = ArgumentSpecValidator(options).validate(given)
-    secrets = result._no_log_values
-    return [
-        str(remove_values(f"{_PREFIX.get(type(error), '')}{error.msg}", secrets))
+    # Only of a module's arguments does Ansible itself say what is the matter with such a one.
+    messages = [
+        f"unsupported: {error.msg}" if isinstance(error, UnsupportedError) else error.msg
         for error in result.errors
     ]
-
-
-#: Ansible puts such a beginning before it only where the arguments are those of a module.
-_PREFIX = {UnsupportedError: "unsupported: "}
+    return [str(remove_values(message, result._no_log_values)) for message in messages]
 
 
 @functools.cache
