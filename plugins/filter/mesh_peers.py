@@ -30,6 +30,8 @@ options:
       - The variables of the hosts, by host name. Usually C(hostvars).
       - C(wgsd_public_key), the host's public key, is usually a fact set on the host. Hosts
         without it are left out.
+      - C(wgsd_former_keys) is a list of public keys that the host has had before, the last one
+        first. The roles set it.
       - C(wgsd_address), the host's tunnel address in CIDR notation or a list of such, is required
         of hosts that have a key.
       - C(wgsd_allowed_ips) is a list of further networks behind the host.
@@ -110,8 +112,8 @@ _value:
   description:
     - The peers in the order of O(hosts).
     - Each has C(public_key), C(name) and C(allowed_ips), and, if the host has an endpoint,
-      C(endpoint) and (with O(keepalive)) C(persistent_keepalive). One whose key is only known from
-      elsewhere has C(replace=false).
+      C(endpoint) and (with O(keepalive)) C(persistent_keepalive). One that has had other keys has
+      C(former_keys). One whose key is only known from elsewhere has C(replace=false).
   type: list
   elements: dictionary
   sample:
@@ -161,7 +163,9 @@ def mesh_peers(
             continue
         keys = remembered.get(host.name, [])
         if host.public_key:
-            peers.append(_peer(host, str(host.public_key), keepalive))
+            peer = _peer(host, str(host.public_key), keepalive)
+            former = list(map(str, host.former_keys))
+            peers.append({**peer, "former_keys": former} if former else peer)
         elif len(keys) == 1:
             # Whoever remembers it may have missed that the host has another by now.
             peers.append({**_peer(host, keys[0], keepalive), "replace": False})

@@ -9,6 +9,7 @@ Private to this collection.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import ipaddress
@@ -30,6 +31,9 @@ _LISTS = ("address", "allowedips", "dns")
 _MADE_HERE = "# Kept up by the Ansible module wgsd.mesh.wg_interface"
 _NAME = re.compile(r"#\s*Name\s*=\s*(.*?)\s*$", re.IGNORECASE)
 _SUCCESSOR = re.compile(r"#\s*Successor\s*=\s*(.*?)\s*$", re.IGNORECASE)
+_FORMERLY = re.compile(r"#\s*Formerly\s*=\s*(.*?)\s*$", re.IGNORECASE)
+#: A year of monthly rotations.
+_FORMER_KEYS_MAX = 12
 _KEY_FILE_HOOK = re.compile(r"\bwg\s+set\s+\S+\s+(?:\S+\s+\S+\s+)*?private-key\s+(/[^\s;&|<>]+)")
 
 
@@ -182,15 +186,7 @@ class Section:
     @property
     def successor(self) -> PublicKey | None:
         """The key that comes after the peer's, from the comment line ``# Successor = ...``."""
-        for line in self._body:
-            match = _SUCCESSOR.match(line.strip())
-            if match:
-                try:
-                    return PublicKey.from_base64(match[1])
-                except UsageError:
-                    # Somebody else's comment.
-                    continue
-        return None
+        return next((key for _line, key in self._noted(_SUCCESSOR)), None)
 
     def set_successor(self, key: PublicKey | None) -> None:
         """Write the key that comes after the peer's into its comment line; None takes it away."""
@@ -199,14 +195,39 @@ class Section:
             return
         self._forget()
         if now is not None:
-            self._body = [
-                line
-                for line in self._body
-                if not ((match := _SUCCESSOR.match(line.strip())) and match[1] == now.base64)
-            ]
+            self._drop([line for line, noted in self._noted(_SUCCESSOR) if noted == now])
         if key is not None:
-            here = next(i for i, li in enumerate(self._body) if _split(li)[0] == "publickey")
-            self._body.insert(here + 1, f"# Successor = {key}")
+            self._body.insert(self._below("publickey"), f"# Successor = {key}")
+
+    @property
+    def former_keys(self) -> list[PublicKey]:
+        """The interface's keys of the past, the last one first: comments ``# Formerly = ...``."""
+        return [key for _line, key in self._noted(_FORMERLY)]
+
+    def add_former_key(self, key: PublicKey, now: PublicKey) -> None:
+        """Note *key* as the one before *now*. The twelve last ones are kept, each once."""
+        others = [(line, k) for line, k in self._noted(_FORMERLY) if k not in (key, now)]
+        kept = {line for line, _key in others[: _FORMER_KEYS_MAX - 1]}
+        self._drop([line for line, _key in self._noted(_FORMERLY) if line not in kept])
+        self._body.insert(self._below("privatekey"), f"# Formerly = {key}")
+
+    def _noted(self, comment: re.Pattern[str]) -> t.Iterator[tuple[str, PublicKey]]:
+        """Return the lines that are such a comment, and the keys in them."""
+        for line in self._body:
+            match = comment.match(line.strip())
+            if match:
+                # Else somebody else's comment.
+                with contextlib.suppress(UsageError):
+                    yield line, PublicKey.from_base64(match[1])
+
+    def _drop(self, lines: t.Collection[str]) -> None:
+        self._forget()
+        self._body = [line for line in self._body if line not in lines]
+
+    def _below(self, key: str) -> int:
+        """Where a line goes that belongs to the setting *key*."""
+        here = (i for i, line in enumerate(self._body) if _split(line)[0] == key)
+        return next(here, self._end_of_settings() - 1) + 1
 
     def end_with_blank(self) -> None:
         """Set the section apart from what follows."""

@@ -171,6 +171,7 @@ class Interface:
             outcome.edits,
             self._diff(outcome.old_text, outcome.new.render(), outcome.before.mode),
             listen_port=outcome.new.interface_settings().listen_port,
+            former_keys=outcome.new.interface.former_keys,
         )
 
     def absent(self) -> dict[str, t.Any]:
@@ -380,12 +381,14 @@ class Interface:
         edits: PeerEdits,
         diff: list[dict[str, str]],
         listen_port: int | None = None,
+        former_keys: t.Iterable[PublicKey] = (),
     ) -> dict[str, t.Any]:
         there = list(peers)
         result = {
             "changed": changed,
             "listen_port": listen_port,
             "public_key": own_key.base64 if own_key else None,
+            "former_keys": [key.base64 for key in former_keys],
             "backend": self._backend(),
             "peers_with_endpoint": [
                 peer.name or peer.public_key.base64 for peer in there if peer.endpoint

@@ -194,6 +194,10 @@ class OwnKey:
             self.keep(None)
 
     def _write(self, private_key: str) -> None:
+        # Others may know this host by an older key, and have a preshared key for it.
+        former, coming = self._configured(), public(private_key, str(self.next_path))
+        if former is not None:
+            self._file.interface.add_former_key(former, coming)
         if self._key_file:
             now = read_file(self._key_file)
             mode = now.mode if now.content is not None else MODE
@@ -201,8 +205,8 @@ class OwnKey:
             write_file(self._key_file, FileState(content, mode, now.uid, now.gid))
         if self._in_file or not self._key_file:
             self._file.interface.set("PrivateKey", private_key)
-            text = self._file.render().encode()
-            write_file(self.path, dataclasses.replace(self._before, content=text))
+        text = self._file.render().encode()
+        write_file(self.path, dataclasses.replace(self._before, content=text))
 
     def _set(self, private_key: str) -> None:
         wanted = public(private_key, str(self.next_path))

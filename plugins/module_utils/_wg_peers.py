@@ -25,6 +25,7 @@ PEER_OPTIONS: dict[str, dict[str, t.Any]] = {
     "endpoint": {"type": "str"},
     "persistent_keepalive": {"type": "int", "no_log": False},
     "preshared_key": {"type": "str", "no_log": True},
+    "former_keys": {"type": "list", "elements": "str", "no_log": False},
 }
 _LIST = {"peers": {"type": "list", "elements": "dict", "options": PEER_OPTIONS}}
 

@@ -154,6 +154,33 @@ def follow(
     return followed
 
 
+def inherit(
+    file: WgQuickFile,
+    former: t.Mapping[PublicKey, t.Iterable[PublicKey]],
+    spared: t.Container[PublicKey],
+) -> list[Pair]:
+    """Give the sections of former keys to those that came after them.
+
+    This host was off when a peer changed to its next key. That one still has the preshared key that
+    the two shared, which a peer that was installed anew has not.
+
+    Args:
+        former: For each key of a peer the ones that it has had, the last one first.
+        spared: Former keys that keep their sections, or are to go with them.
+
+    Returns:
+        The old keys, and those that have their sections now.
+    """
+    inherited = []
+    sections = file.peer_sections()
+    for new, keys in former.items():
+        old = next((k for k in keys if k in sections and k not in spared), None)
+        if old is not None and new not in sections:
+            _succeed(file, old, new)
+            inherited.append(Pair(old, new))
+    return inherited
+
+
 def unit_name(interface: str, found: t.Iterable[Pair]) -> str:
     """Return the name of the unit that watches for *found*: another one for others."""
     text = " ".join(sorted(map(str, found)))

@@ -16,7 +16,7 @@ import re
 import typing as t
 
 from ._wg_file import Address, InterfaceSettings, PeerSettings, WgQuickFile, parse_mark
-from ._wg_successors import follow
+from ._wg_successors import follow, inherit
 from .wgsd.config import PERSISTENT_KEEPALIVE_MAX, check_instance, check_interface
 from .wgsd.errors import UsageError
 from .wgsd.keys import PublicKey, decode_base64_key
@@ -41,6 +41,7 @@ class WantedPeer:
         endpoint: Empty to take it away.
         persistent_keepalive: Seconds, 0 to take it away.
         preshared_key: Base64, empty to take it away. Never printed.
+        former_keys: Those that the peer has had, the last one first.
         replace: Whether it takes the place of another peer of its name.
     """
 
@@ -50,6 +51,7 @@ class WantedPeer:
     endpoint: str | None = None
     persistent_keepalive: int | None = None
     preshared_key: str | None = dataclasses.field(default=None, repr=False)
+    former_keys: tuple[PublicKey, ...] = ()
     replace: bool = True
 
     @property
@@ -172,7 +174,8 @@ def edit(
 
     A peer that has the name of one in the file, which is not wanted itself, takes its place: it is
     the same host with a new key. One that is to replace nobody is left out instead. A peer whose
-    next key was announced, and has taken over on the running interface, has that key.
+    next key was announced, and has taken over on the running interface, has that key. A peer that
+    is in the file by a former key gets all that the file says of it.
 
     Args:
         live: The peers of the running interface, none if it does not run; None if not known.
@@ -194,7 +197,13 @@ def edit(
     edits = PeerEdits()
     told = {peer.public_key for peer in wanted.peers or ()}
     certain = {peer.public_key for peer in wanted.peers or () if peer.replace}
-    for pair in follow(file, live, told, certain):
+    pairs = follow(file, live, told, certain)
+    pairs += inherit(
+        file,
+        {p.public_key: p.former_keys for p in wanted.peers or () if p.replace},
+        told | wanted.absent_keys,
+    )
+    for pair in pairs:
         edits.removed.append(pair.old)
         edits.added.append(pair.new)
     if wanted.peers is not None:
@@ -340,7 +349,7 @@ def _edit_peers(file: WgQuickFile, wanted: t.Iterable[WantedPeer], edits: PeerEd
         keepalive = peer.persistent_keepalive
         if keepalive is not None and keepalive != (now.persistent_keepalive or 0):
             section.set("PersistentKeepalive", str(keepalive) if keepalive else None)
-        if before and section.lines() != before:
+        if before and key not in edits.added and section.lines() != before:
             edits.changed.append(key)
 
 
@@ -409,6 +418,10 @@ def _peer(index: int, options: t.Mapping[str, t.Any]) -> WantedPeer | AbsentPeer
             options["persistent_keepalive"],
         ),
         preshared_key=_optional(f"{where}.preshared_key", _preshared_key, options["preshared_key"]),
+        former_keys=_each(
+            f"{where}.former_keys", PublicKey.from_base64, options["former_keys"] or ()
+        )
+        or (),
         replace=options["replace"],
     )
 

@@ -167,6 +167,17 @@ options:
             handshake, which is within two minutes. M(wgsd.mesh.wg_preshared_keys) makes it.
           - An empty string takes it away.
         type: str
+      former_keys:
+        description:
+          - Public keys that the peer has had before, in base64, the last one first, as
+            RV(former_keys) tells them on that host.
+          - If the file has the peer by one of these, and not by its O(peers[].public_key), the
+            section stays as it is, with its comments and its preshared key, and gets the new
+            public key. A peer that merely has the same O(peers[].name) was installed anew, and has
+            no preshared key either, so the section that replaces the other one has none.
+          - Ignored with O(peers[].replace=false).
+        type: list
+        elements: str
   peers_json:
     description:
       - The same list as O(peers) as a text in JSON, which Ansible passes on as it is. For a
@@ -287,6 +298,14 @@ public_key:
   returned: success
   type: str
   sample: OHxRTQpuBPdC2oFCQjk4zeYxnYGxxDSCOZBzdt1Ao0Y=
+former_keys:
+  description:
+    - Public keys that the interface has had before, in base64, the last one first. At most twelve.
+    - M(wgsd.mesh.wg_key) notes them in comments C(# Formerly) of the file.
+  returned: success
+  type: list
+  elements: str
+  sample: []
 backend:
   description: What the interface runs on, V(kernel) or V(userspace); null if it does not run.
   returned: success

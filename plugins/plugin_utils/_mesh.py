@@ -42,6 +42,7 @@ class Host:
     Attributes:
         name: Its name in the zone.
         public_key: None if it is not known in this run.
+        former_keys: Those that it has had before.
         is_absent: Whether it is to leave the mesh. Nothing more is known of such a host.
         zone: As given, None if the inventory does not say.
     """
@@ -59,6 +60,7 @@ class Host:
         if state not in (PRESENT, ABSENT):
             raise MeshError(f"wgsd_state of host {host}: {state!r} is neither present nor absent")
         self.is_absent = removed or is_absent(variables)
+        self.former_keys: list[PublicKey] = []
         self.endpoint: HostPort | None = None
         self.addresses: list[str] = []
         self.networks: list[Network] = []
@@ -69,6 +71,10 @@ class Host:
     def _read(self, variables: t.Mapping[str, t.Any]) -> None:
         zone = variables.get("wgsd_zone") or None
         self.zone = zone and str(zone).rstrip(".").lower()
+        self.former_keys = [
+            self._parsed("wgsd_former_keys", PublicKey.from_base64, key)
+            for key in as_list(variables.get("wgsd_former_keys"))
+        ]
         endpoint = variables.get("wgsd_endpoint") or None
         self.endpoint = endpoint and self._parsed("wgsd_endpoint", HostPort.parse, endpoint)
         self.addresses = [str(address) for address in as_list(variables.get("wgsd_address"))]

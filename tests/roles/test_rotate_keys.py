@@ -145,13 +145,21 @@ def test_a_host_is_given_a_key_of_the_operator_s_choice(mesh: Site) -> None:
     check_settled(mesh, old, {"bob"})
 
 
+def share_a_secret(site: Site, public_keys: dict[str, str]) -> str:
+    """Give Alice and Bob a preshared key by hand, and return it."""
+    preshared = generate_key()
+    script = """
+echo "$2" > /run/psk; wg set wg0 peer "$1" preshared-key /run/psk; rm /run/psk
+sed -i -e '/^PresharedKey/d' -e "s|^PublicKey = $1|&\\nPresharedKey = $2|" /etc/wireguard/wg0.conf
+"""
+    for name, other in (("alice", "bob"), ("bob", "alice")):
+        site.lab.host(name).run(["sh", "-c", script, "sh", public_keys[other], preshared])
+    return preshared
+
+
 def test_preshared_keys_stay_with_the_peers_that_have_them(mesh: Site) -> None:
     old = keys(mesh)
-    preshared = generate_key()
-    for name, other in (("alice", "bob"), ("bob", "alice")):
-        script = 'echo "$2" > /run/psk; wg set wg0 peer "$1" preshared-key /run/psk; rm /run/psk'
-        script += '; sed -i "s|^PublicKey = $1|&\\nPresharedKey = $2|" /etc/wireguard/wg0.conf'
-        mesh.lab.host(name).run(["sh", "-c", script, "sh", old[other], preshared])
+    preshared = share_a_secret(mesh, old)
     with pinging_all_ways(mesh) as lost:
         run = rotate(mesh, "alice")
     assert run.status == 0, run.output
@@ -180,6 +188,8 @@ def test_check_mode_changes_nothing(mesh: Site) -> None:
 def test_a_host_that_cannot_be_reached_stops_it_before_anybody_has_switched(mesh: Site) -> None:
     old = keys(mesh)
     bob = mesh.lab.host("bob")
+    # What the two share is not to be lost with the key that Bob knows.
+    preshared = share_a_secret(mesh, old)
     bob.kill()
     try:
         run = rotate(mesh, "alice")
@@ -196,6 +206,8 @@ def test_a_host_that_cannot_be_reached_stops_it_before_anybody_has_switched(mesh
     # Alice, who has had no answer by her new key, may have given Bob up a moment ago: she is silent
     # until his router has forgotten her, and they meet at the next full minute of theirs.
     wait_for_ping(mesh, "bob", "10.0.0.1", patience=120)
+    shown = bob.run(["wg", "show", "wg0", "preshared-keys"]).stdout
+    assert f"{keys(mesh)['alice']}\t{preshared}" in shown
     check_settled(mesh, old, {"alice"})
 
 

@@ -52,6 +52,13 @@ def test_returns_hosts_with_a_key_with_their_addresses_and_networks():
     ]
 
 
+def test_tells_the_keys_that_a_host_has_had_before():
+    hosts = mesh(bob={"wgsd_former_keys": [key(5), key(4)]}, registry={"wgsd_former_keys": []})
+    registry, bob = mesh_peers(hosts, ["registry", "bob"])
+    assert "former_keys" not in registry
+    assert bob["former_keys"] == [key(5), key(4)]
+
+
 def test_takes_a_host_name_as_an_endpoint():
     hosts = mesh(registry={"wgsd_endpoint": "registry.example.com:51820"})
     (registry,) = mesh_peers(hosts, ["registry"])

@@ -144,7 +144,8 @@ def test_a_rerun_completes_what_a_crash_has_left(host: Host, crash_after: int) -
     where = host.own().whereabouts()
     assert where == Whereabouts(COMING, COMING, None)
     assert not host.next.exists()
-    assert host.conf.read_text() == CONF.replace(FIRST, NEXT)
+    noted = f"{NEXT} # do not touch\n# Formerly = {CURRENT}"
+    assert host.conf.read_text() == CONF.replace(f"{FIRST} # do not touch", noted)
 
 
 def test_a_host_that_boots_in_the_middle_starts_with_the_key_that_others_expect(host: Host) -> None:
@@ -171,8 +172,17 @@ def test_a_key_that_a_hook_loads_is_replaced_in_its_own_file(host: Host) -> None
     host.own().keep(NEXT)
     host.switch()
     assert key_file.read_text() == f"{NEXT}\n"
-    assert host.conf.read_text() == conf
+    assert host.conf.read_text() == f"{conf}# Formerly = {CURRENT}\n"
     assert host.own().whereabouts() == Whereabouts(COMING, COMING, None)
+
+
+def test_the_last_keys_are_remembered_and_each_once(host: Host) -> None:
+    secrets = [base64.b64encode(bytes([8]) * 31 + bytes([70 + n])).decode() for n in range(15)]
+    for secret in (*secrets, FIRST):
+        host.own().keep(secret)
+        host.switch()
+    former = host.own().file.interface.former_keys
+    assert former == [public(secret, "") for secret in secrets[:2:-1]]
 
 
 def test_a_next_key_is_for_root_alone(host: Host) -> None:

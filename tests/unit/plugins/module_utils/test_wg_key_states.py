@@ -191,7 +191,7 @@ def test_a_switch_is_predicted_done_and_done_once(host: Host) -> None:
     assert (done["public_key"], done["next_public_key"]) == (str(COMING), None)
     assert done["diff"][0]["before"] == f"{CURRENT}\n"
     assert done["diff"][0]["after"] == f"{COMING}\n"
-    assert host.conf.read_text() == CONF.replace(FIRST, NEXT)
+    assert host.conf.read_text() == CONF.replace(FIRST, f"{NEXT}\n# Formerly = {CURRENT}")
     assert not host.next.exists()
     again = host.run("switched")
     assert (again["changed"], again["diff"], again["public_key"]) == (False, [], str(COMING))

@@ -30,6 +30,7 @@ def test_each_peer_has_all_suboptions_as_ansible_would_hand_them_over():
         "endpoint": None,
         "persistent_keepalive": 25,
         "preshared_key": "S",
+        "former_keys": None,
     }
     assert _wg_peers.secrets([peer]) == {"S"}
 

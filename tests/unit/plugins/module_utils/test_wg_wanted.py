@@ -34,7 +34,10 @@ def key(number: int) -> PublicKey:
 
 def peer(number: int, **options) -> dict:
     unset = dict.fromkeys(
-        ("name", "allowed_ips", "endpoint", "persistent_keepalive", "preshared_key")
+        (
+            *("name", "allowed_ips", "endpoint", "persistent_keepalive", "preshared_key"),
+            "former_keys",
+        )
     )
     fixed = {"state": "present", "replace": True}
     return {**unset, **fixed, "public_key": key(number).base64, **options}
@@ -135,6 +138,34 @@ def test_a_new_key_under_a_known_name_takes_the_old_ones_place():
     edits = edit(file, wanted(peers=[peer(2, name="bob", allowed_ips=["10.0.0.2/32"])]))
     assert (edits.removed, edits.added) == ([key(1)], [key(2)])
     assert file.render() == "[Interface]\n" + BOB.replace(key(1).base64, key(2).base64)
+
+
+@pytest.mark.parametrize("name", ["bob", "Bob", "bobby"])
+def test_a_new_key_of_a_host_that_had_the_old_one_gets_all_that_the_file_says_of_it(name):
+    """A host that was off while another rotated its key has to keep the secret of the two."""
+    own = f"PresharedKey = {PRESHARED}\n# by phone\nPersistentKeepalive = 20\n"
+    file = file_with(BOB.replace("bob", name) + own + CAROL)
+    former = [key(8).base64, key(1).base64]
+    told = peer(9, name="bob", allowed_ips=["10.0.0.2/32"], former_keys=former)
+    assert edit(file, wanted(peers=[told])) == PeerEdits(added=[key(9)], removed=[key(1)])
+    assert file.render() == "[Interface]\n" + BOB.replace(f"{key(1)}", f"{key(9)}") + own + CAROL
+    assert edit(file, wanted(peers=[told])) == PeerEdits()
+
+
+def test_a_former_key_gives_nothing_to_hearsay_nor_if_it_is_to_go_or_somebodys():
+    bob = BOB + f"PresharedKey = {PRESHARED}\n"
+    told = peer(9, name="bob", former_keys=[key(1).base64])
+    for others in ([absent(1)], [{**peer(1), "name": "carol"}]):
+        file = file_with(bob)
+        edit(file, wanted(peers=[told, *others]))
+        assert file.peers()[key(9)].preshared_key is None
+    file = file_with(bob)
+    edit(file, wanted(peers=[{**told, "replace": False}]))
+    assert file.render() == "[Interface]\n" + bob
+    # One that is there has its own secret.
+    file = file_with(bob + BOB.replace(f"{key(1)}", f"{key(9)}").replace("0.2/", "0.9/"))
+    assert edit(file, wanted(peers=[told])) == PeerEdits(removed=[key(1)])
+    assert file.peers()[key(9)].preshared_key is None
 
 
 CAROL = BOB.replace("bob", "carol").replace(str(key(1)), str(key(2))).replace("0.2/", "0.3/")
