@@ -38,6 +38,8 @@ options:
     description:
       - The inventory names of the hosts in this run. Each must be one of the mesh, and its
         variables must be as the argument spec of its role says.
+      - A variable that begins with C(wgsd_) and is almost, but not quite, called like one of the
+        specs is taken for a misspelt one.
     type: list
     elements: string
     default: []

@@ -51,7 +51,7 @@ class WantedPeer:
     endpoint: str | None = None
     persistent_keepalive: int | None = None
     preshared_key: str | None = dataclasses.field(default=None, repr=False)
-    former_keys: tuple[PublicKey, ...] = ()
+    former_keys: tuple[PublicKey, ...] | None = None
     replace: bool = True
 
     @property
@@ -200,7 +200,7 @@ def edit(
     pairs = follow(file, live, told, certain)
     pairs += inherit(
         file,
-        {p.public_key: p.former_keys for p in wanted.peers or () if p.replace},
+        {p.public_key: p.former_keys or () for p in wanted.peers or () if p.replace},
         told | wanted.absent_keys,
     )
     for pair in pairs:
@@ -418,10 +418,7 @@ def _peer(index: int, options: t.Mapping[str, t.Any]) -> WantedPeer | AbsentPeer
             options["persistent_keepalive"],
         ),
         preshared_key=_optional(f"{where}.preshared_key", _preshared_key, options["preshared_key"]),
-        former_keys=_each(
-            f"{where}.former_keys", PublicKey.from_base64, options["former_keys"] or ()
-        )
-        or (),
+        former_keys=_each(f"{where}.former_keys", PublicKey.from_base64, options["former_keys"]),
         replace=options["replace"],
     )
 

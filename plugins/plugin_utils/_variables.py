@@ -10,6 +10,7 @@ other: by then some hosts may have been changed, and with a thousand it takes mo
 
 from __future__ import annotations
 
+import difflib
 import functools
 import pathlib
 import typing as t
@@ -22,12 +23,21 @@ from ansible.module_utils.errors import UnsupportedError
 from jinja2 import TemplateError
 
 _ROLES = pathlib.Path(__file__).resolve().parents[2] / "roles"
+#: What all variables of the collection begin with.
+_PREFIX = "wgsd_"
+#: Variables of playbooks that are almost called like one of a role.
+_OF_PLAYBOOKS = {"wgsd_tsig_key"}
+#: How much of a name has to be that of a variable for it to be meant: one letter of six may differ.
+_LIKENESS = 0.84
 #: So many hosts with the same mistake are named, the others are counted.
 _NAMED = 5
 
 
 def spec_problems(roles: t.Mapping[str, str], hostvars: t.Mapping[str, t.Any]) -> list[str]:
     """Return sentences about variables that the argument spec of a host's role does not allow.
+
+    And about such as would be allowed, had they not been misspelt: nobody would miss them, and a
+    mesh without preshared keys looks like one that has them.
 
     Args:
         roles: The role of each host in question, by inventory name: ``peer`` or ``registry``.
@@ -56,7 +66,31 @@ def _mistakes(role: str, variables: t.Mapping[str, t.Any]) -> list[str]:
         f"unsupported: {error.msg}" if isinstance(error, UnsupportedError) else error.msg
         for error in result.errors
     ]
-    return [str(remove_values(message, result._no_log_values)) for message in messages]
+    mistakes = [str(remove_values(message, result._no_log_values)) for message in messages]
+    for name in variables:
+        meant = _misspelt(name) if isinstance(name, str) else None
+        if meant:
+            mistakes.append(
+                f"there is no variable {name}. Is {meant} meant? One of your own should not begin"
+                f" with {_PREFIX}"
+            )
+    return mistakes
+
+
+@functools.cache
+def _misspelt(name: str) -> str | None:
+    """Return the variable that *name* is almost the name of; None if it is one, or none at all."""
+    names = _all_names()
+    if not name.startswith(_PREFIX) or name in names | _OF_PLAYBOOKS:
+        return None
+    bare = {known[len(_PREFIX) :]: known for known in names}
+    near = difflib.get_close_matches(name[len(_PREFIX) :], bare, n=1, cutoff=_LIKENESS)
+    return bare[near[0]] if near else None
+
+
+@functools.cache
+def _all_names() -> frozenset[str]:
+    return frozenset(name for role in ("peer", "registry") for name in _options(role))
 
 
 @functools.cache

@@ -36,6 +36,7 @@ def mesh(tmp_path: pathlib.Path) -> PretendedMesh:
             {"wgsd_publish": [{"sever": "192.0.2.1"}]},
             "registry: unsupported: wgsd_publish.sever.",
         ),
+        ("wgsd_peers", "bob", {"wgsd_preshared_key": True}, "Is wgsd_preshared_keys meant?"),
         ("wgsd_peers", "alice", {"wgsd_state": "gone"}, "value of wgsd_state must be one of"),
     ],
 )

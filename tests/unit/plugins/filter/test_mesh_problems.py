@@ -6,6 +6,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 pytest.importorskip("ansible")
@@ -14,6 +17,7 @@ from ansible_collections.wgsd.mesh.plugins.filter.mesh_problems import mesh_prob
 
 pytestmark = pytest.mark.unit
 
+PROJECT = Path(__file__).resolve().parents[4]
 REGISTRY = {"wgsd_address": "10.0.0.254/24", "wgsd_endpoint": "203.0.113.4:51820"}
 ALICE = {"wgsd_address": "10.0.0.1/24"}
 
@@ -102,6 +106,38 @@ def test_hosts_that_leave_may_have_any_variables():
 def test_what_only_the_role_can_resolve_is_left_to_it():
     hosts = {"r": REGISTRY, "a": {**ALICE, "wgsd_keepalive": object(), "wgsd_mtu": None}}
     assert mesh_problems(hosts, ["r"], ["a"], run=["a"]) == []
+
+
+@pytest.mark.parametrize(
+    ("misspelt", "meant"),
+    [
+        ("wgsd_preshared_key", "wgsd_preshared_keys"),
+        ("wgsd_allowed_ip", "wgsd_allowed_ips"),
+        ("wgsd_keep_alive", "wgsd_keepalive"),
+        ("wgsd_intreface", "wgsd_interface"),
+        ("wgsd_fw_mark", "wgsd_fwmark"),
+        ("wgsd_allow_tranfser", "wgsd_allow_transfer"),
+        ("wgsd_addresses", "wgsd_address"),
+    ],
+)
+def test_a_misspelt_variable_is_not_taken_for_one_that_is_not_set(misspelt, meant):
+    hosts = {"r": REGISTRY, "alice": {**ALICE, misspelt: True}}
+    (problem,) = mesh_problems(hosts, ["r"], ["alice"], run=["r", "alice"])
+    assert problem.startswith(f"alice: there is no variable {misspelt}. Is {meant} meant? ")
+    assert not mesh_problems(hosts, ["r"], ["alice"], run=["r"])
+
+
+def test_no_variable_of_the_collection_is_taken_for_a_misspelt_one():
+    """Those of the playbooks and those that the roles set are in no argument spec."""
+    files = [*(PROJECT / "playbooks").glob("*.yml"), *(PROJECT / "roles").rglob("*.yml")]
+    names = {n for file in files for n in re.findall(r"\bwgsd_[a-z_]+", file.read_text())}
+    assert len(names) > 50
+    specs = [*(PROJECT / "roles").glob("*/meta/argument_specs.yml")]
+    options = re.findall(r"^ +(wgsd_\w+):$", "".join(f.read_text() for f in specs), re.MULTILINE)
+    others = {"wgsd_site": "Vienna", **dict.fromkeys(names.difference(options), "")}
+    assert {"wgsd_public_key", "wgsd_rotate", "wgsd_hosts"} < set(others)
+    hosts = {"r": REGISTRY, "alice": {**ALICE, **others}}
+    assert not mesh_problems(hosts, ["r"], ["alice"], run=["r", "alice"])
 
 
 def test_names_an_option_that_there_is_none_of():
