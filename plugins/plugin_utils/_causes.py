@@ -35,6 +35,8 @@ REPLAY_TOLERANCE = 2.0
 REPORT_STALE = 10.0
 #: The header of an IPv4 or IPv6 packet, UDP's and WireGuard's: what a tunnel adds (IPv6).
 OVERHEAD = 80
+#: What WireGuard counts for a handshake's first message.
+_INITIATION_BYTES = 148
 
 
 @dataclasses.dataclass(frozen=True)
@@ -426,14 +428,19 @@ def _held_up(case: Case, sender: Host, receiver: Host) -> Causes:
         receiver is case.registry
         and sent
         and not receiver.is_examined
-        and not counted_back(sender, receiver)
+        and not _answered(case, sender, receiver)
     ):
         yield _silent_registry(case, sender, receiver, sent)
 
 
-def counted_back(sender: Host, receiver: Host) -> bool:
-    """Whether anything of *receiver* has come to WireGuard at *sender*."""
-    return bool(sender.moved(receiver, "rx"))
+def _answered(case: Case, sender: Host, receiver: Host) -> bool:
+    """Whether anything of *receiver* has come to WireGuard at *sender* but initiations.
+
+    A host that gets no reply for 15 s begins anew by itself, and that comes through the NAT of the
+    other end. It tells nothing of what came to it.
+    """
+    begun = _counted(case.arrivals(sender, receiver), "initiation")
+    return (sender.moved(receiver, "rx") or 0) > begun * _INITIATION_BYTES
 
 
 def _silent_registry(case: Case, sender: Host, registry: Host, sent: int) -> Cause:
@@ -441,7 +448,7 @@ def _silent_registry(case: Case, sender: Host, registry: Host, sent: int) -> Cau
     return Cause(
         "registry_port",
         f"{registry.name} does not answer on WireGuard's port, and could not be examined",
-        (f"{_number(sent, 'packet')} left {sender.name} for {endpoint}, and none came back",),
+        (f"{_number(sent, 'packet')} left {sender.name} for {endpoint}, and no answer came back",),
         f"see that {registry.name} is up, and lets UDP port {port_of(endpoint or '')} in",
         link_symptoms(case, sender, registry),
     )

@@ -192,6 +192,25 @@ def test_what_explains_most_comes_first() -> None:
     assert causes(findings) == ["registry_port", "client"]
 
 
+@pytest.mark.parametrize(
+    ("came", "is_silent"), [("", True), ("initiation", True), ("response", False)]
+)
+def test_a_registry_that_begins_anew_itself_has_answered_nothing(came, is_silent) -> None:
+    """It does after 15 s without a reply: its packets come through the host's own NAT."""
+    findings = recorded("registry_port_in_front")
+    for result in ("survey", "alone", "probe"):
+        findings["hosts"]["registry"].pop(result, None)
+    for host in ("alice", "bob") if came else ():
+        probe = findings["hosts"][host]["probe"]["probe"]
+        toward = probe["peers"]["registry"]
+        seen = next(one for one in probe["wire"] if one["remote"] == toward["endpoint"])
+        probe["wire"].append({**seen, "direction": "in", "kind": came, "count": 1})
+        toward["rx"] = {"initiation": 148, "response": 92}[came]
+    told = [problem["text"] for problem in diagnose(findings)["problems"]]
+    silent = "registry does not answer on WireGuard's port, and could not be examined"
+    assert (silent in told) is is_silent, told
+
+
 def test_two_hosts_accuse_a_third_one_that_nobody_could_ask() -> None:
     findings = recorded("wrong_key")
     for result in ("survey", "alone", "probe"):
