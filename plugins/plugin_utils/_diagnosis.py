@@ -46,6 +46,13 @@ def diagnose(findings: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     causes = _ranked(_merged(_told(case)), symptoms)
     if PAIR in symptoms and not any(PAIR in cause.explains for cause in causes):
         causes += _unexplained(case)
+    if not causes:
+        # The two may well go on without the registry, for as long as neither moves.
+        causes = [
+            _unknown(case, (host, case.registry), TUNNEL + host.name)
+            for host in case.peers
+            if TUNNEL + host.name in symptoms
+        ]
     notes = _notes(case, causes)
     head = _head(case)
     well = bool(case.is_reached) and not causes
@@ -133,7 +140,7 @@ def _unexplained(case: Case) -> list[Cause]:
         dataclasses.replace(cause, evidence=(*cause.evidence, *nats))
         for cause in _causes.silence(case)
     ]
-    return [*silent, *_causes.not_set(case)] or [_unknown(case, shared)]
+    return [*silent, *_causes.not_set(case)] or [_unknown(case, (case.a, case.b), PAIR, nats)]
 
 
 def _nats(case: Case, shared: t.Sequence[str]) -> list[str]:
@@ -152,25 +159,25 @@ def _nats(case: Case, shared: t.Sequence[str]) -> list[str]:
     return found
 
 
-def _tried(case: Case, shared: t.Sequence[str]) -> tuple[str, ...]:
-    """Return what became of the packets between the two, as evidence."""
-    found = [
+def _tried(case: Case, one: Host, other: Host) -> list[str]:
+    """Return what became of the packets between two hosts, as evidence."""
+    return [
         f"{near.name} to {far.name}: {case.departures(near, far)} packets left for"
         f" {next(iter(case.goals(near, far)), 'no endpoint')},"
         f" {sum(seen['count'] for seen in case.arrivals(near, far))} came"
-        for near, far in ((case.a, case.b), (case.b, case.a))
+        for near, far in ((one, other), (other, one))
         if near.probe
     ]
-    return (*found, *_nats(case, shared))
 
 
 def _lost(case: Case, shared: t.Sequence[str]) -> Cause:
+    evidence = (*_tried(case, case.a, case.b), *_nats(case, shared))
     if shared:
         return Cause(
             "hairpin",
             f"{case.a.name} and {case.b.name} are behind one NAT, which does not send back inside"
             " what they send to one another's mappings",
-            _tried(case, shared),
+            evidence,
             "turn on hairpin (NAT loopback, NAT reflection) at their router; or give them one"
             " another's addresses in the local network as endpoints, in peers that no client"
             " manages",
@@ -180,27 +187,32 @@ def _lost(case: Case, shared: t.Sequence[str]) -> Cause:
         "blocked",
         f"UDP between {case.a.name} and {case.b.name} gets lost on the way: both send, and"
         " nothing arrives",
-        _tried(case, shared),
+        evidence,
         "let UDP pass in the routers of both; or forward a port to one of them and give that"
         " one wgsd_endpoint",
         frozenset({PAIR}),
     )
 
 
-def _unknown(case: Case, shared: t.Sequence[str]) -> Cause:
+def _unknown(
+    case: Case, pair: tuple[Host, Host], symptom: str, more: t.Iterable[str] = ()
+) -> Cause:
+    text = "none of the usual causes shows"
+    if symptom != PAIR:
+        text = f"{pair[0].name} does not reach {pair[1].name}, and {text}"
     hosts: dict[str, list[str]] = {}
-    for host in (case.a, case.b):
+    for host in pair:
         daemon = "responder" if host is case.registry else "client"
         hosts.setdefault(host.unit(daemon), []).append(host.name)
     return Cause(
         "unknown",
-        "none of the usual causes shows",
-        _tried(case, shared),
+        text,
+        (*_tried(case, *pair), *more),
         "; ".join(
             f"on {' and '.join(names)}: wgsd status --verbose, and journalctl -u {unit}"
             for unit, names in hosts.items()
         ),
-        frozenset({PAIR}),
+        frozenset({symptom}),
     )
 
 

@@ -211,6 +211,20 @@ def test_a_registry_that_begins_anew_itself_has_answered_nothing(came, is_silent
     assert (silent in told) is is_silent, told
 
 
+def test_a_registry_that_is_not_reached_is_not_well_whatever_the_reason() -> None:
+    findings = recorded("well")
+    for near, far in (("alice", "registry"), ("registry", "alice")):
+        entry = findings["hosts"][near]["probe"]["probe"]["peers"][far]
+        entry["small"]["received"] = entry["large"]["received"] = 0
+    diagnosis = diagnose(findings)
+    assert diagnosis["reached"]
+    assert not diagnosis["well"]
+    (problem,) = diagnosis["problems"]
+    assert problem["cause"] == "unknown"
+    assert problem["text"].startswith("alice does not reach registry, and none of the usual")
+    assert "journalctl -u wgsd-responder" in problem["remedy"]
+
+
 def test_two_hosts_accuse_a_third_one_that_nobody_could_ask() -> None:
     findings = recorded("wrong_key")
     for result in ("survey", "alone", "probe"):
