@@ -45,7 +45,10 @@ STRANGER = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE="
     [
         ("symmetric", "symmetric", ("alice and bob are both symmetric",)),
         ("symmetric", "port-restricted", ("the NAT of alice is symmetric",)),
-        ("port-restricted", "symmetric", ("the NAT of bob is symmetric",)),
+        pytest.param(
+            *("port-restricted", "symmetric", ("the NAT of bob is symmetric",)),
+            marks=pytest.mark.long,
+        ),
     ],
 )
 def test_symmetric_nats_are_told_from_others(alice: str, bob: str, words: tuple[str, ...]) -> None:
@@ -90,6 +93,7 @@ def test_clients_are_silent_by_design_and_a_longer_look_shows_why_they_had_to() 
     assert len(diagnosis["problems"]) == 1
 
 
+@pytest.mark.long
 def test_another_peer_of_the_device_has_the_address() -> None:
     with hosts() as mesh:
         build(mesh, direct=True)
@@ -153,6 +157,7 @@ def test_a_firewall_behind_the_tunnel_drops_what_it_carries() -> None:
     first(diagnosis, "firewall", "the tunnel carries packets both ways", "firewall on bob drops")
 
 
+@pytest.mark.long
 def test_a_client_hangs() -> None:
     with hosts() as mesh:
         build(mesh)

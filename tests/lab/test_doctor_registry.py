@@ -92,6 +92,7 @@ def test_a_host_has_a_wrong_key_for_the_registry() -> None:
     assert any("made for another key" in line for line in problem["evidence"])
 
 
+@pytest.mark.long
 @pytest.mark.skipif(kind() == "kernel", reason="all kernels of one machine have one clock")
 def test_a_clock_is_behind_the_last_handshake(tmp_path: Path) -> None:
     hour = 3600
@@ -215,6 +216,7 @@ def test_the_responder_refuses_to_answer() -> None:
     first(diagnosis, "responder", "refuses to answer for example.com.")
 
 
+@pytest.mark.long
 def test_two_peers_of_the_zone_have_one_tunnel_address() -> None:
     with hosts(Site("alice"), Site("bob"), Site("carol")) as mesh:
         build(mesh)

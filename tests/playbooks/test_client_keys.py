@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import pathlib
+import shutil
 
 import pytest
 
@@ -19,14 +20,27 @@ pytestmark = pytest.mark.unit
 NAME = "clients.example.com."
 
 
-@pytest.fixture
-def mesh(tmp_path: pathlib.Path) -> PretendedMesh:
-    """A mesh with two registries that have the key, and their only peer."""
-    mesh = PretendedMesh(tmp_path, ["r1", "r2"], ["alice"])
-    mesh.variables["wgsd_client_key"] = NAME
+@pytest.fixture(scope="module")
+def hosts(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """The folder of a mesh that was set up once."""
+    folder = tmp_path_factory.mktemp("hosts")
+    mesh = planned(folder)
     run = mesh.run("site")
     assert run.status == 0, run.output
     assert mesh.keys("r1") == mesh.keys("r2") != {}
+    return folder
+
+
+@pytest.fixture
+def mesh(hosts: pathlib.Path, tmp_path: pathlib.Path) -> PretendedMesh:
+    """A mesh with two registries that have the key, and their only peer."""
+    shutil.copytree(hosts, tmp_path, dirs_exist_ok=True)
+    return planned(tmp_path)
+
+
+def planned(folder: pathlib.Path) -> PretendedMesh:
+    mesh = PretendedMesh(folder, ["r1", "r2"], ["alice"])
+    mesh.variables["wgsd_client_key"] = NAME
     return mesh
 
 

@@ -25,7 +25,7 @@ def doctor(site: Site, *arguments: str, one: str = "alice", other: str = "bob") 
     return run
 
 
-@pytest.mark.parametrize("mode", [(), ("--check",)])
+@pytest.mark.parametrize("mode", [(), pytest.param(("--check",), marks=pytest.mark.long)])
 def test_a_mesh_that_is_well_is_left_as_it_is(mesh: Site, mode: tuple[str, ...]) -> None:
     wait_for_ping(mesh, "alice", "10.0.0.2")
     before = mesh.state()
@@ -112,6 +112,7 @@ def test_a_registry_that_is_down_is_told_while_direct_tunnels_go_on(mesh: Site) 
     assert "registry could not be examined" in run.output
 
 
+@pytest.mark.long
 def test_the_registry_may_be_one_of_the_two(mesh: Site) -> None:
     wait_for_ping(mesh, "alice", "10.0.0.254")
     run = doctor(mesh, other="registry")

@@ -107,6 +107,7 @@ def test_a_package_source_that_is_broken_holds_nothing_up_where_all_is_installed
         alice.run(["rm", source])
 
 
+@pytest.mark.long
 def test_a_package_that_is_missing_is_installed_by_lists_of_today(mesh: Site) -> None:
     alice = mesh.lab.host("alice")
     alice.run(["dpkg", "--purge", "--force-depends", "python3-pyroute2"])
@@ -117,6 +118,7 @@ def test_a_package_that_is_missing_is_installed_by_lists_of_today(mesh: Site) ->
     alice.run(["dpkg", "--status", "python3-pyroute2"])
 
 
+@pytest.mark.long
 def test_comments_for_people_do_not_stop_a_registry(mesh: Site) -> None:
     registry = mesh.lab.host("registry")
     path = "/etc/wireguard/wg0.conf"
