@@ -198,15 +198,16 @@ class OwnKey:
         former, coming = self._configured(), public(private_key, str(self.next_path))
         if former is not None:
             self._file.interface.add_former_key(former, coming)
+        if self._in_file or not self._key_file:
+            self._file.interface.set("PrivateKey", private_key)
+        text = self._file.render().encode()
+        write_file(self.path, dataclasses.replace(self._before, content=text))
+        # The one that counts comes last: until then a rerun does all of this again.
         if self._key_file:
             now = read_file(self._key_file)
             mode = now.mode if now.content is not None else MODE
             content = f"{private_key}\n".encode()
             write_file(self._key_file, FileState(content, mode, now.uid, now.gid))
-        if self._in_file or not self._key_file:
-            self._file.interface.set("PrivateKey", private_key)
-        text = self._file.render().encode()
-        write_file(self.path, dataclasses.replace(self._before, content=text))
 
     def _set(self, private_key: str) -> None:
         wanted = public(private_key, str(self.next_path))

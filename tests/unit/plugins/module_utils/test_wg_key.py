@@ -176,6 +176,30 @@ def test_a_key_that_a_hook_loads_is_replaced_in_its_own_file(host: Host) -> None
     assert host.own().whereabouts() == Whereabouts(COMING, COMING, None)
 
 
+def test_a_crash_before_the_key_file_is_written_loses_no_former_key(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key_file = host.folder / "private.key"
+    key_file.write_text(f"{FIRST}\n")
+    host.conf.write_text(WITH_HOOK.format(path=key_file) + f"PrivateKey = {FIRST}\n")
+    host.own().keep(NEXT)
+    write = _wg_key.write_file
+
+    def crash(path: pathlib.Path, state: t.Any) -> None:
+        if path == key_file:
+            raise KeyboardInterrupt
+        write(path, state)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_wg_key, "write_file", crash)
+        with pytest.raises(KeyboardInterrupt):
+            host.switch()
+    assert host.own().whereabouts() == Whereabouts(CURRENT, CURRENT, COMING)
+    host.switch()
+    assert host.own().whereabouts() == Whereabouts(COMING, COMING, None)
+    assert host.own().file.interface.former_keys == [CURRENT]
+
+
 def test_the_last_keys_are_remembered_and_each_once(host: Host) -> None:
     secrets = [base64.b64encode(bytes([8]) * 31 + bytes([70 + n])).decode() for n in range(15)]
     for secret in (*secrets, FIRST):
