@@ -327,7 +327,7 @@ class Pair:
         if response == wanted:
             return
         # Cookies and signatures tell the time, and the worker has answered in another second.
-        signed = [float(when) for when in map(_signed_at, response or ()) if when is not None]
+        signed = [float(when) for when in map(signed_at, response or ()) if when is not None]
         seconds = range(int(self._began), int(time.time()) + 1)
         for second, looks in itertools.product(seconds, range(LOOKS + 1)):
             self._clock = [second] * looks + (signed or [second + 1])
@@ -368,9 +368,12 @@ def _settings(access: t.Mapping[str, tuple[Access | None, Access]]) -> Responder
     )
 
 
-def _signed_at(wire: bytes) -> int | None:
+def signed_at(wire: bytes) -> int | None:
     """Return the second at which a message was signed, if it was."""
-    message = dns.message.from_wire(wire, keyring=False)
+    # The question of an UPDATE that is refused comes back whatever it is, which dnspython would not
+    # take: read it as that of a query.
+    opcode = wire[2] & 0b01111000
+    message = dns.message.from_wire(wire[:2] + bytes([wire[2] ^ opcode]) + wire[3:], keyring=False)
     return message.tsig[0].time_signed if message.tsig else None
 
 

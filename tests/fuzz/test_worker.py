@@ -10,9 +10,13 @@ import concurrent.futures
 import multiprocessing
 import time
 
+import dns.exception
+import dns.message
+import dns.name
+import dns.opcode
 import pytest
 
-from tests.fuzz.pair import run
+from tests.fuzz.pair import run, signed_at
 
 #: Bytes by which a worker may grow in the second half of a run.
 GROWTH = 8 << 20
@@ -41,3 +45,13 @@ def test_a_worker_answers_any_packets_as_the_complete_path_does_and_does_not_gro
     assert sum(figures.validated for figures in results) > fuzz_inputs / 1_000
     seconds = time.monotonic() - start
     print(f"{fuzz_inputs} packets in {seconds:.0f} s: {fuzz_inputs / seconds:.0f} a second")
+
+
+def test_an_update_that_is_refused_is_no_answer_that_cannot_be_read() -> None:
+    """Its question comes back, and need not be the SOA that dnspython wants in a real one."""
+    query = dns.message.make_query("example.com.", "A")
+    query.use_tsig({dns.name.from_text("key."): b"secret"})
+    query.set_opcode(dns.opcode.UPDATE)
+    with pytest.raises(dns.exception.FormError):
+        dns.message.from_wire(query.to_wire(), keyring=False)
+    assert signed_at(query.to_wire()) == query.tsig[0].time_signed

@@ -174,5 +174,5 @@ def test_no_secret_is_in_what_was_said_about_all_this(mesh: Mesh) -> None:
     said += [
         mesh.host(name).run(["journalctl", "--output=cat"]).stdout for name in ("registry", *PEERS)
     ]
-    assert len(mesh.secrets) == 4
+    assert len(mesh.secrets) > 1
     assert not any(secret in text for secret in mesh.secrets for text in said)
