@@ -206,7 +206,7 @@ def test_a_client_is_of_another_version(tmp_path: Path) -> None:
         mesh.connect("bob")
         mesh.start_client("bob")
         alice = mesh.lab.host("alice")
-        command = [mesh.python, "-m", "wgsd", "client", "--device", INTERFACE, "--dns", SERVER]
+        command = [mesh.python, "-m", "wgsd.cli", "client", "--device", INTERFACE, "--dns", SERVER]
         alice.popen(
             [*command, "--zone", "example.com."],
             env={**os.environ, "PYTHONPATH": str(tmp_path)},
