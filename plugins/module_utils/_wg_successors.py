@@ -176,6 +176,8 @@ def inherit(
     for new, keys in former.items():
         old = next((k for k in keys if k in sections and k not in spared), None)
         if old is not None and new not in sections:
+            # A clone has had the same keys: the section goes to the first of the two.
+            del sections[old]
             _succeed(file, old, new)
             inherited.append(Pair(old, new))
     return inherited

@@ -152,6 +152,18 @@ def test_a_new_key_of_a_host_that_had_the_old_one_gets_all_that_the_file_says_of
     assert edit(file, wanted(peers=[told])) == PeerEdits()
 
 
+def test_a_section_goes_to_one_of_two_hosts_that_have_had_its_key():
+    """One of them was cloned from the other, and both have had other keys since."""
+    file = file_with(BOB + f"PresharedKey = {PRESHARED}\n")
+    former = {"former_keys": [key(1).base64]}
+    first = peer(8, name="bob", allowed_ips=["10.0.0.2/32"], **former)
+    second = peer(9, name="carol", allowed_ips=["10.0.0.3/32"], **former)
+    edits = edit(file, wanted(peers=[first, second]))
+    assert edits == PeerEdits(added=[key(8), key(9)], removed=[key(1)])
+    secrets = {number: file.peers()[key(number)].preshared_key for number in (8, 9)}
+    assert secrets == {8: PRESHARED, 9: None}
+
+
 def test_a_former_key_gives_nothing_to_hearsay_nor_if_it_is_to_go_or_somebodys():
     bob = BOB + f"PresharedKey = {PRESHARED}\n"
     told = peer(9, name="bob", former_keys=[key(1).base64])
