@@ -163,9 +163,7 @@ def mesh_peers(
             continue
         keys = remembered.get(host.name, [])
         if host.public_key:
-            peer = _peer(host, str(host.public_key), keepalive)
-            former = list(map(str, host.former_keys))
-            peers.append({**peer, "former_keys": former} if former else peer)
+            peers.append(_peer(host, str(host.public_key), keepalive))
         elif len(keys) == 1:
             # Whoever remembers it may have missed that the host has another by now.
             peers.append({**_peer(host, keys[0], keepalive), "replace": False})
@@ -199,6 +197,8 @@ def _peer(host: Host, key: str, keepalive: int | None) -> dict[str, t.Any]:
         "name": host.name,
         "allowed_ips": list(dict.fromkeys(map(str, host.networks))),
     }
+    if host.former_keys:
+        peer["former_keys"] = list(map(str, host.former_keys))
     if host.endpoint:
         peer["endpoint"] = str(host.endpoint)
         if keepalive is not None:

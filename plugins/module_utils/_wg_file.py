@@ -206,10 +206,10 @@ class Section:
 
     def add_former_key(self, key: PublicKey, now: PublicKey) -> None:
         """Note *key* as the one before *now*. The twelve last ones are kept, each once."""
-        others = [(line, k) for line, k in self._noted(_FORMERLY) if k not in (key, now)]
-        kept = {line for line, _key in others[: _FORMER_KEYS_MAX - 1]}
-        self._drop([line for line, _key in self._noted(_FORMERLY) if line not in kept])
-        self._body.insert(self._below("privatekey"), f"# Formerly = {key}")
+        keys = dict.fromkeys([key, *(k for k in self.former_keys if k != now)])
+        self._drop([line for line, _key in self._noted(_FORMERLY)])
+        here = self._below("privatekey")
+        self._body[here:here] = [f"# Formerly = {k}" for k in list(keys)[:_FORMER_KEYS_MAX]]
 
     def _noted(self, comment: re.Pattern[str]) -> t.Iterator[tuple[str, PublicKey]]:
         """Return the lines that are such a comment, and the keys in them."""
@@ -226,8 +226,10 @@ class Section:
 
     def _below(self, key: str) -> int:
         """Where a line goes that belongs to the setting *key*."""
-        here = (i for i, line in enumerate(self._body) if _split(line)[0] == key)
-        return next(here, self._end_of_settings() - 1) + 1
+        for index, line in enumerate(self._body):
+            if _split(line)[0] == key:
+                return index + 1
+        return self._end_of_settings()
 
     def end_with_blank(self) -> None:
         """Set the section apart from what follows."""

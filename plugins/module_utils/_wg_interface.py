@@ -213,6 +213,7 @@ class Interface:
             kept.peers().values() if kept else (),
             PeerEdits(),
             self._diff(text, kept_text, MODE),
+            former_keys=kept.interface.former_keys if kept else (),
         )
         return {**result, "owned": owned}
 
